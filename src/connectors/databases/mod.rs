@@ -1,0 +1,3 @@
+//! Relational and document databases.
+
+pub mod postgres;

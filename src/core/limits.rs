@@ -1,0 +1,49 @@
+//! Every number the platform or we ourselves impose, with its arithmetic. Sources: Cloudflare's limits pages.
+
+/// Bytes in a mebibyte.
+pub const MIB: usize = 1024 * 1024;
+
+/// Target size of one Arrow batch between source and destination: 8 MiB. Two in flight (one decoding, one encoding)
+/// plus a Parquet row group of [`ROW_GROUP_BYTES`] stay well under the 64 MiB budget of invariant I9.
+pub const BATCH_BYTES: usize = 8 * MIB;
+
+/// Most rows in one batch; bounds the builders of very narrow tables.
+pub const BATCH_ROWS: usize = 64 * 1024;
+
+/// Parquet row groups are closed at this many encoded bytes in memory.
+pub const ROW_GROUP_BYTES: usize = 12 * MIB;
+
+/// Largest single value we move. D1 rows end at 2 MB; for Parquet a 16 MiB value still leaves room for its copy in
+/// the batch, in the encoder page and at the JS border (4 x 16 = 64 MiB is the wall, so this is the largest power of
+/// two that fits with the rest of the program resident).
+pub const MAX_VALUE_BYTES: usize = 8 * MIB;
+
+/// D1: columns per table (d1/platform/limits).
+pub const D1_MAX_COLUMNS: usize = 100;
+
+/// D1: bytes in one row, string or BLOB (2 MB, decimal).
+pub const D1_MAX_ROW_BYTES: usize = 2_000_000;
+
+/// D1: one JSON parameter of a bulk upsert. Production refuses values over 2 MB; 1.8 MB leaves a tenth for the last
+/// row that overshoots.
+pub const D1_PARAM_BYTES: usize = 1_800_000;
+
+/// D1: bytes of SQL text in one statement (100 KB).
+pub const D1_MAX_SQL_BYTES: usize = 100_000;
+
+/// R2: multipart parts are equal and at least 5 MiB, the last one excepted.
+pub const R2_PART_BYTES: usize = 5 * MIB;
+
+/// Largest request body the API reads: schema configurations of thousands of tables fit in 4 MiB, a 10 MB body does
+/// not and is refused with 413 before it is parsed.
+pub const API_MAX_BODY_BYTES: usize = 4 * MIB;
+
+/// A lease on an order lasts this long without a heartbeat; a chunk heartbeats at every batch.
+pub const LEASE_MS: i64 = 90_000;
+
+/// A queue consumer stops taking new orders after this long and hands over to a fresh message: far below the
+/// 15 minutes of wall time an invocation has, so that a runtime upgrade (30 s of grace) costs one chunk at most.
+pub const CONSUMER_BUDGET_MS: i64 = 60_000;
+
+/// Attempts of one order before its table fails.
+pub const MAX_ATTEMPTS: u32 = 6;

@@ -1,0 +1,15 @@
+//! Ring 1: pure rules. No `worker::`, no I/O, no clock, no randomness.
+//!
+//! Everything here is a function of its arguments, so every promise the product makes can be tested natively in
+//! microseconds. The outer rings bring the world in through [`crate::ports`].
+
+pub mod catalog;
+pub mod error;
+pub mod limits;
+pub mod redact;
+pub mod retry;
+pub mod run;
+pub mod table;
+pub mod types;
+
+pub use error::{Error, ErrorKind, Result};

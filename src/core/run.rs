@@ -1,0 +1,90 @@
+//! The vocabulary of a run: chunks, cursors, fences, counts, receipts.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::StreamName;
+
+/// A position in a stream up to which everything is durable. Opaque to the engine; the source that made it reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub serde_json::Value);
+
+/// A piece of a stream that one order reads. `range` is opaque to the engine; the source that planned it reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Position in the stream's plan, 0-based. Parts and watermarks are named by it, so it must not change on retry.
+    pub index: u32,
+    /// The source's own description of the range.
+    pub range: serde_json::Value,
+    /// Rows expected, for progress only.
+    pub estimated_rows: Option<u64>,
+}
+
+/// What a source plans for one stream of one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPlan {
+    /// True when the chunks carry the whole stream.
+    pub full: bool,
+    /// The chunks; reading all of them reads everything from the given cursor to `next_cursor`.
+    pub chunks: Vec<Chunk>,
+    /// Where the next run starts, once every chunk is durable. Taken *before* the first chunk is read, so that what
+    /// is committed meanwhile is read again rather than lost.
+    pub next_cursor: Option<Cursor>,
+}
+
+/// Who may commit: grows with every run of a connection and every lease in it (invariant I4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    /// Number of the run within its connection, from 1. Bounded by 2^53, so that it is exact as a JSON number.
+    pub run: u64,
+    /// Number of the lease within the run, from 1.
+    pub lease: u64,
+}
+
+/// Rows of one chunk or one table, for the equation of invariant I5:
+/// `read == written + filtered` and `deletes == deleted`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows the source handed over.
+    pub read: u64,
+    /// Rows dropped on purpose (row filters, transforms), counted.
+    pub filtered: u64,
+    /// Rows the destination made durable.
+    pub written: u64,
+    /// Rows newly marked or removed as deleted.
+    pub deleted: u64,
+    /// Bytes of Arrow handed to the destination.
+    pub bytes: u64,
+}
+
+impl Counts {
+    /// Component-wise sum, saturating.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            read: self.read.saturating_add(other.read),
+            filtered: self.filtered.saturating_add(other.filtered),
+            written: self.written.saturating_add(other.written),
+            deleted: self.deleted.saturating_add(other.deleted),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    /// Invariant I5.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.read == self.written.saturating_add(self.filtered)
+    }
+}
+
+/// What a chunk's data belongs to: the idempotency key of a commit. Independent of the attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkId {
+    /// Connection.
+    pub connection_id: String,
+    /// Run.
+    pub run_id: String,
+    /// Stream at the source.
+    pub stream: StreamName,
+    /// [`Chunk::index`].
+    pub chunk: u32,
+}

@@ -1,0 +1,115 @@
+//! Destinations. Adding one is a folder here plus one line in [`registry`].
+
+pub mod d1;
+pub mod r2;
+pub mod receipt;
+pub mod registry;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use receipt::{DurableReceipt, TableReceipt};
+
+use crate::connectors::SetupTest;
+use crate::core::Result;
+use crate::core::run::{ChunkId, Counts, Fence};
+use crate::core::table::{LoadMode, TableSchema};
+
+/// What a destination can hold, as data, so that generic code asks instead of knowing names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Service id, for example `d1`.
+    pub service: &'static str,
+    /// Most columns of a table, system columns included.
+    pub max_columns: usize,
+    /// Most bytes of one row.
+    pub max_row_bytes: usize,
+    /// True when a repeated key replaces the row in place; false when change parts are appended and merged on read.
+    pub merges_in_place: bool,
+}
+
+/// One table as one run loads it. Everything a destination may depend on; the same for every chunk of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableLoad {
+    /// Connection that owns the table.
+    pub connection_id: String,
+    /// Run.
+    pub run_id: String,
+    /// Number of the run within its connection ([`Fence::run`]).
+    pub run: u64,
+    /// Start of the run in microseconds UTC: the value of `_fivetran_synced`, strictly growing from run to run.
+    pub synced_at: i64,
+    /// The table as it must be when the run ends.
+    pub table: TableSchema,
+    /// Whether the run carries the whole stream.
+    pub mode: LoadMode,
+}
+
+/// What opening a chunk found.
+pub enum ChunkOpening {
+    /// Some worker committed this chunk before: do not read it again, pass the receipt on (invariant I3).
+    AlreadyDurable(DurableReceipt),
+    /// Write here.
+    Writer(Box<dyn ChunkWriter>),
+}
+
+/// Takes the batches of one chunk. Dropping it without commit leaves nothing a reader can see as complete.
+#[async_trait(?Send)]
+pub trait ChunkWriter {
+    /// Takes a batch whose schema is the table's [`TableSchema::arrow`]. Accepted is not durable: nothing may be
+    /// concluded from it.
+    ///
+    /// # Errors
+    /// A limit of the destination, an unreachable destination, or [`Fenced`](crate::core::ErrorKind::Fenced).
+    async fn write(&mut self, batch: RecordBatch) -> Result<()>;
+
+    /// Makes everything written durable together with the chunk's watermark. `counts` is what the engine read and
+    /// filtered; the writer adds what it wrote and refuses to issue a receipt unless they balance (I5).
+    ///
+    /// # Errors
+    /// As [`ChunkWriter::write`]; [`Mismatch`](crate::core::ErrorKind::Mismatch) when rows are missing.
+    async fn commit(self: Box<Self>, counts: Counts) -> Result<DurableReceipt>;
+}
+
+/// A place tables live in.
+#[async_trait(?Send)]
+pub trait Destination {
+    /// What it can hold.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Tries what loads will need.
+    async fn check(&self) -> Vec<SetupTest>;
+
+    /// The table as it stands, or `None`. Types come back as this product wrote them.
+    ///
+    /// # Errors
+    /// When the destination cannot be reached.
+    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>>;
+
+    /// Creates or widens the table so that it holds `load.table`, and announces the run, so that older runs can no
+    /// longer commit (I4). Only adds and widens (I8); idempotent; serialised by the DestinationDO.
+    ///
+    /// # Errors
+    /// [`DestinationLimit`](crate::core::ErrorKind::DestinationLimit) when the table cannot fit,
+    /// [`Fenced`](crate::core::ErrorKind::Fenced) when a newer run was announced.
+    async fn prepare(&self, load: &TableLoad) -> Result<()>;
+
+    /// Begins (or finds) a chunk.
+    ///
+    /// # Errors
+    /// [`Fenced`](crate::core::ErrorKind::Fenced) when a newer lease or run was seen.
+    async fn open(&self, load: &TableLoad, chunk: &ChunkId, fence: Fence) -> Result<ChunkOpening>;
+
+    /// Makes the run's chunks the table's content in one step: for a full load rows the run did not carry become
+    /// deleted; for Parquet the manifest is swapped. Idempotent.
+    ///
+    /// # Errors
+    /// [`Fenced`](crate::core::ErrorKind::Fenced), unreachable destination, or a chunk that is not durable.
+    async fn publish(
+        &self,
+        load: &TableLoad,
+        chunks: &[DurableReceipt],
+        fence: Fence,
+    ) -> Result<TableReceipt>;
+}

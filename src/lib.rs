@@ -1,0 +1,6 @@
+//! A Fivetran that runs in your own Cloudflare account.
+
+pub mod connectors;
+pub mod core;
+pub mod destinations;
+pub mod ports;
