@@ -3,4 +3,5 @@
 pub mod connectors;
 pub mod core;
 pub mod destinations;
+pub mod engine;
 pub mod ports;

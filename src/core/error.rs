@@ -9,7 +9,9 @@ use std::fmt;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What class of failure this is. Decides retries, HTTP status and whether a person must act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The caller sent something malformed or contradictory (HTTP 400).
@@ -167,7 +169,7 @@ impl std::error::Error for Error {
 }
 
 /// The serialisable part of an [`Error`]: how it crosses queue and Durable Object borders and is kept in history.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct ErrorReport {
     /// Class of the failure.
     pub kind: ErrorKind,

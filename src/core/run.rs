@@ -42,7 +42,7 @@ pub struct Fence {
 
 /// Rows of one chunk or one table, for the equation of invariant I5:
 /// `read == written + filtered` and `deletes == deleted`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counts {
     /// Rows the source handed over.
     pub read: u64,

@@ -65,7 +65,7 @@ impl TableSchema {
 }
 
 /// How rows of a run meet the rows already there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadMode {
     /// The run carries the whole stream: at publish, rows it did not carry are marked deleted (D1) or the table is
