@@ -1,0 +1,142 @@
+//! Planning a run and its streams.
+
+use std::collections::BTreeMap;
+
+use crate::connectors::{StreamRequest, SyncMode};
+use crate::control::Connection;
+use crate::core::catalog::{Catalog, Stream, StreamName};
+use crate::core::run::Cursor;
+use crate::core::settings::{Selection, Target, select};
+use crate::core::table::LoadMode;
+use crate::core::{Result, naming, schema_diff};
+use crate::destinations::TableLoad;
+use crate::engine::Engine;
+use crate::engine::protocol::{
+    ConnectorReply, ConnectorRequest, DestinationReply, DestinationRequest, Outcome, RunSpec, SelectedStream,
+};
+use crate::engine::remote::unexpected;
+
+impl Engine {
+    /// Discovers the source, records what changed in its schema, and selects what is synced.
+    pub(in crate::engine) async fn plan_run(&self, spec: &RunSpec) -> Result<Outcome> {
+        let connection = self.required_connection(&spec.connection_id).await?;
+        let source = self.open_source(&connection)?;
+        let catalog = source.discover().await?;
+        let selections = self.select_streams(&connection, &catalog, Some(&spec.run_id)).await?;
+        let streams = selections
+            .into_iter()
+            .filter(|(_, selection)| selection.enabled)
+            .map(|(stream, selection)| SelectedStream {
+                request: StreamRequest {
+                    columns: selection.source_columns(),
+                    mode: connection.sync_mode,
+                    cursor_column: selection.cursor_column.clone(),
+                    stream,
+                },
+                selection,
+            })
+            .collect();
+        Ok(Outcome::RunPlanned { streams, max_parallel_reads: source.max_parallel_reads() })
+    }
+
+    /// Resolves settings and policy for every stream of the catalog, and keeps what is new: versions of streams with
+    /// their diffs, and decisions of the policy about things seen for the first time.
+    pub(in crate::engine) async fn select_streams(
+        &self,
+        connection: &Connection,
+        catalog: &Catalog,
+        run_id: Option<&str>,
+    ) -> Result<Vec<(Stream, Selection)>> {
+        let settings = self.control.stream_settings(&connection.id).await?;
+        let known: BTreeMap<StreamName, Stream> = self
+            .control
+            .latest_streams(&connection.id)
+            .await?
+            .into_iter()
+            .map(|(stream, _)| (stream.name.clone(), stream))
+            .collect();
+        let names = destination_names(&connection.schema_name, catalog);
+        let mut selections = Vec::with_capacity(catalog.streams.len());
+        for stream in &catalog.streams {
+            let before = known.get(&stream.name);
+            let Some((schema, table)) = names.get(&stream.name) else { continue };
+            let target = Target { schema, table, current: None };
+            let selection = select(stream, &settings, before, !known.is_empty(), &target)?;
+            let diff = schema_diff::diff(before, stream);
+            if !diff.is_empty() {
+                self.control.record_stream_version(&connection.id, stream, &diff, run_id).await?;
+            }
+            if let Some(settled) = &selection.settled {
+                self.control.settle_stream(&connection.id, &stream.name, settled).await?;
+            }
+            selections.push((stream.clone(), selection));
+        }
+        Ok(selections)
+    }
+
+    /// Splits a stream into chunks and makes its table ready.
+    ///
+    /// The source takes its snapshot position before anything is read, so what is committed while the run reads is
+    /// read by the next run again rather than lost.
+    pub(in crate::engine) async fn plan_stream(&self, spec: &RunSpec, stream: SelectedStream) -> Result<Outcome> {
+        let connection = self.required_connection(&spec.connection_id).await?;
+        let source = self.open_source(&connection)?;
+        let name = &stream.request.stream.name;
+        let cursor = match stream.request.mode {
+            SyncMode::Full => None,
+            SyncMode::Incremental => self.cursor(&spec.connection_id, name).await?,
+        };
+        let plan = source.plan(&stream.request, cursor.as_ref()).await?;
+        let mut load = TableLoad {
+            connection_id: spec.connection_id.clone(),
+            run_id: spec.run_id.clone(),
+            run: spec.number,
+            synced_at: spec.started_at,
+            table: stream.selection.table.clone(),
+            mode: if plan.full { LoadMode::Full } else { LoadMode::Incremental },
+        };
+        load.table = self.prepare_table(&connection.group_id, &load).await?;
+        Ok(Outcome::StreamPlanned { plan, load })
+    }
+
+    async fn prepare_table(
+        &self,
+        destination_id: &str,
+        load: &TableLoad,
+    ) -> Result<crate::core::table::TableSchema> {
+        let request = DestinationRequest::Prepare {
+            destination_id: destination_id.to_owned(),
+            load: Box::new(load.clone()),
+        };
+        match self.actors.destination(destination_id, request).await? {
+            DestinationReply::Prepared { table } => Ok(table),
+            _ => Err(unexpected("DestinationDO")),
+        }
+    }
+
+    async fn cursor(&self, connection_id: &str, stream: &StreamName) -> Result<Option<Cursor>> {
+        let request = ConnectorRequest::Cursor { stream: stream.clone() };
+        match self.actors.connector(connection_id, request).await? {
+            ConnectorReply::Cursor { cursor } => Ok(cursor),
+            _ => Err(unexpected("ConnectorDO")),
+        }
+    }
+}
+
+/// Destination schema and table of every stream. Computed over the whole catalog, because two source names may fall
+/// together after renaming and must be told apart.
+pub(crate) fn destination_names(prefix: &str, catalog: &Catalog) -> BTreeMap<StreamName, (String, String)> {
+    let mut by_schema: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for stream in &catalog.streams {
+        by_schema.entry(&stream.name.schema).or_default().push(&stream.name.table);
+    }
+    let schemas: Vec<&str> = by_schema.keys().copied().collect();
+    let mut names = BTreeMap::new();
+    for (schema, destination) in schemas.iter().zip(naming::schema_names(prefix, &schemas)) {
+        let tables = by_schema.get(schema).map(Vec::as_slice).unwrap_or_default();
+        for (table, renamed) in tables.iter().zip(naming::table_names(tables)) {
+            names.insert(StreamName::new(*schema, *table), (destination.clone(), renamed));
+        }
+    }
+    names
+}
