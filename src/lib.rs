@@ -1,6 +1,7 @@
 //! A Fivetran that runs in your own Cloudflare account.
 
 pub mod connectors;
+pub mod control;
 pub mod core;
 pub mod destinations;
 pub mod engine;
