@@ -10,6 +10,7 @@ pub mod naming;
 pub mod redact;
 pub mod retry;
 pub mod run;
+pub mod schedule;
 pub mod settings;
 pub mod table;
 pub mod types;
