@@ -8,6 +8,8 @@ use super::row::Row;
 use super::vault::SealedJson;
 use super::{ControlPlane, Vault};
 use crate::connectors::{SetupTest, SyncMode};
+use crate::core::schedule::{self, Schedule, ScheduleKind};
+use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
 use crate::ports::{SqlValue, Statement};
 
@@ -40,9 +42,9 @@ pub struct Connection {
     /// `HH:00`, only with a frequency of 1440, in the destination's time zone.
     pub daily_sync_time: Option<String>,
     /// By the clock or only on request.
-    pub schedule_type: ScheduleType,
-    /// `ALLOW_ALL`, `ALLOW_COLUMNS` or `BLOCK_ALL`.
-    pub schema_change_handling: String,
+    pub schedule_type: ScheduleKind,
+    /// What happens to new schemas, tables and columns.
+    pub schema_change_handling: SchemaChangePolicy,
     /// Fields of the API that the engine does not read.
     pub extra: Map<String, Value>,
     /// What the setup tests concluded.
@@ -73,16 +75,6 @@ pub struct Connection {
     pub next_due_at: Option<i64>,
 }
 
-/// Whether the clock starts syncs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleType {
-    /// Every `sync_frequency` minutes.
-    Auto,
-    /// Only when asked.
-    Manual,
-}
-
 /// What the setup tests concluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +99,17 @@ pub enum SyncState {
     Paused,
     /// Waits for a time other than the scheduled one.
     Rescheduled,
+}
+
+impl Connection {
+    /// When it syncs by itself, given the `time_zone_offset` of its destination.
+    ///
+    /// # Errors
+    /// When the offset is malformed.
+    pub fn schedule(&self, time_zone_offset: &str) -> Result<Schedule> {
+        let offset = schedule::parse_utc_offset(time_zone_offset)?;
+        Schedule::new(self.schedule_type, self.sync_frequency, self.daily_sync_time.as_deref(), offset)
+    }
 }
 
 /// Something a person must do (task) or should know (warning), in Fivetran's shape.
@@ -161,9 +164,9 @@ pub struct NewConnection {
     /// See [`Connection`].
     pub daily_sync_time: Option<String>,
     /// See [`Connection`].
-    pub schedule_type: ScheduleType,
+    pub schedule_type: ScheduleKind,
     /// See [`Connection`].
-    pub schema_change_handling: String,
+    pub schema_change_handling: SchemaChangePolicy,
     /// See [`Connection`].
     pub extra: Map<String, Value>,
     /// See [`Connection`].
@@ -243,7 +246,7 @@ impl ControlPlane {
             i64::from(new.sync_frequency).into(),
             new.daily_sync_time.clone().into(),
             word(&new.schedule_type)?,
-            new.schema_change_handling.as_str().into(),
+            word(&new.schema_change_handling)?,
             serde_json::to_string(&new.extra)?.into(),
             word(&new.setup_state)?,
             serde_json::to_string(&new.setup_tests)?.into(),
@@ -295,7 +298,7 @@ impl ControlPlane {
             i64::from(edited.sync_frequency).into(),
             edited.daily_sync_time.clone().into(),
             word(&edited.schedule_type)?,
-            edited.schema_change_handling.as_str().into(),
+            word(&edited.schema_change_handling)?,
             serde_json::to_string(&edited.extra)?.into(),
             word(&edited.setup_state)?,
             serde_json::to_string(&edited.setup_tests)?.into(),
@@ -379,7 +382,7 @@ fn read(row: &Row, vault: &Vault) -> Result<Connection> {
             .map_err(|_| Error::internal(format!("A sync frequency of {frequency} minutes is stored")))?,
         daily_sync_time: row.optional_text("daily_sync_time")?,
         schedule_type: read_word(row, "schedule_type")?,
-        schema_change_handling: row.text("schema_change_handling")?,
+        schema_change_handling: read_word(row, "schema_change_handling")?,
         extra: row.json("extra")?,
         setup_state: read_word(row, "setup_state")?,
         setup_tests: row.json("setup_tests")?,

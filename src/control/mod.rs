@@ -17,9 +17,7 @@ pub mod vault;
 
 use std::rc::Rc;
 
-pub use connections::{
-    Alert, Connection, DueChange, NewConnection, ScheduleType, SetupState, SyncState, SyncStateChange,
-};
+pub use connections::{Alert, Connection, DueChange, NewConnection, SetupState, SyncState, SyncStateChange};
 pub use destinations::DestinationRecord;
 pub use log_events::{LogEvent, LogLevel};
 pub use page::{Keyset, Listing, Page};

@@ -1,28 +1,20 @@
 //! Streams of a connection: every version of their shape, and what the user set by hand.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::ControlPlane;
+use super::connections::read_word;
 use super::page::Page;
 use super::row::Row;
 use crate::core::Result;
 use crate::core::catalog::{Stream, StreamName};
+use crate::core::settings::{ConnectionSettings, SchemaSettings, StreamSettings};
 use crate::ports::Statement;
 
-/// Most versions written by one statement: a stream of 100 columns is about 20 kB of JSON, so 50 of them stay below
-/// D1's 2 MB a parameter; wider ones are cut by bytes.
-const VERSION_BYTES: usize = 1_000_000;
-
-/// What the user set by hand, as stored. An absent row follows the policy.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamSettingsRows {
-    /// `ALLOW_ALL`, `ALLOW_COLUMNS` or `BLOCK_ALL`.
-    pub policy: String,
-    /// Settings of schemas.
-    pub schemas: Vec<(String, Value)>,
-    /// Settings of streams.
-    pub streams: Vec<(StreamName, Value)>,
-}
+/// Bytes of JSON rows in one parameter: far below D1's 2 MB, even where one wide stream overshoots.
+const PARAMETER_BYTES: usize = 1_000_000;
 
 /// A version of a stream about to be recorded.
 #[derive(Clone, Debug)]
@@ -133,21 +125,9 @@ impl ControlPlane {
         run_id: Option<&str>,
     ) -> Result<()> {
         let now = self.now();
-        let mut rows = versions.iter().map(version_row).collect::<Result<Vec<_>>>()?;
+        let rows = versions.iter().map(version_row).collect::<Result<Vec<_>>>()?;
         let mut batch = Vec::new();
-        while !rows.is_empty() {
-            let mut bytes = 0_usize;
-            let fit = rows
-                .iter()
-                .take_while(|row| {
-                    let first = bytes == 0;
-                    bytes = bytes.saturating_add(row.len());
-                    first || bytes <= VERSION_BYTES
-                })
-                .count();
-            let rest = rows.split_off(fit);
-            let parameter = format!("[{}]", rows.join(","));
-            rows = rest;
+        for parameter in parameters(rows) {
             batch.push(Statement::new(
                 "INSERT INTO stream_versions \
                  (connection_id, schema_name, table_name, version, stream, diff, detected_at, run_id) \
@@ -168,38 +148,90 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// What the user set by hand.
+    /// What the user set by hand, and what the policy decided about things that appeared later.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn stream_settings(&self, connection_id: &str) -> Result<StreamSettingsRows> {
+    pub async fn stream_settings(&self, connection_id: &str) -> Result<ConnectionSettings> {
         let policy = Statement::new(
             "SELECT schema_change_handling FROM connections WHERE id = ?1",
             vec![connection_id.into()],
         );
         let rows = Statement::new(
-            "SELECT schema_name, table_name, settings FROM stream_settings WHERE connection_id = ?1 \
-             ORDER BY schema_name, table_name",
+            "SELECT schema_name, table_name, settings FROM stream_settings WHERE connection_id = ?1",
             vec![connection_id.into()],
         );
         let mut results = self.db.batch(vec![policy, rows]).await?.into_iter();
-        let policy = results.next().and_then(|result| result.rows.into_iter().next()).map(Row);
-        let mut settings = StreamSettingsRows {
-            policy: policy
-                .map_or_else(|| Ok("ALLOW_ALL".to_owned()), |row| row.text("schema_change_handling"))?,
-            ..StreamSettingsRows::default()
-        };
+        let mut settings = ConnectionSettings::default();
+        if let Some(row) = results.next().and_then(|result| result.rows.into_iter().next()) {
+            settings.policy = read_word(&Row(row), "schema_change_handling")?;
+        }
         for row in results.next().map(|result| result.rows).unwrap_or_default().into_iter().map(Row) {
-            let (schema, table, value) =
-                (row.text("schema_name")?, row.text("table_name")?, row.json("settings")?);
+            let (schema, table) = (row.text("schema_name")?, row.text("table_name")?);
             if table.is_empty() {
-                settings.schemas.push((schema, value));
+                settings.schemas.insert(schema, row.json("settings")?);
             } else {
-                settings.streams.push((StreamName { schema, table }, value));
+                settings.streams.insert(StreamName { schema, table }, row.json("settings")?);
             }
         }
         Ok(settings)
     }
+
+    /// Stores settings of schemas and streams in one transaction; those not given stay as they are. Also how the engine
+    /// keeps [`Selection::settled`](crate::core::settings::Selection::settled).
+    ///
+    /// # Errors
+    /// When the database cannot be reached; nothing is stored then.
+    pub async fn save_stream_settings(
+        &self,
+        connection_id: &str,
+        schemas: &BTreeMap<String, SchemaSettings>,
+        streams: &BTreeMap<StreamName, StreamSettings>,
+    ) -> Result<()> {
+        let mut rows = Vec::with_capacity(schemas.len() + streams.len());
+        for (schema, settings) in schemas {
+            rows.push(settings_row(schema, "", settings)?);
+        }
+        for (name, settings) in streams {
+            rows.push(settings_row(&name.schema, &name.table, settings)?);
+        }
+        let mut batch = Vec::new();
+        for parameter in parameters(rows) {
+            batch.push(Statement::new(
+                "INSERT INTO stream_settings (connection_id, schema_name, table_name, settings) \
+                 SELECT c.id, n.value ->> 'schema', n.value ->> 'table', n.value ->> 'settings' \
+                 FROM json_each(?2) AS n JOIN connections AS c ON c.id = ?1 WHERE TRUE \
+                 ON CONFLICT (connection_id, schema_name, table_name) DO UPDATE SET settings = excluded.settings",
+                vec![connection_id.into(), parameter.into()],
+            ));
+        }
+        if !batch.is_empty() {
+            self.db.batch(batch).await?;
+        }
+        Ok(())
+    }
+}
+
+fn settings_row(schema: &str, table: &str, settings: &impl serde::Serialize) -> Result<String> {
+    let settings = serde_json::to_string(settings)?;
+    Ok(json!({ "schema": schema, "table": table, "settings": settings }).to_string())
+}
+
+/// Cuts JSON rows into arrays that fit a parameter.
+fn parameters(mut rows: Vec<String>) -> Vec<String> {
+    let mut parameters = Vec::new();
+    while !rows.is_empty() {
+        let mut bytes = 0_usize;
+        let fits = |row: &&String| {
+            let first = bytes == 0;
+            bytes = bytes.saturating_add(row.len());
+            first || bytes <= PARAMETER_BYTES
+        };
+        let rest = rows.split_off(rows.iter().take_while(fits).count());
+        parameters.push(format!("[{}]", rows.join(",")));
+        rows = rest;
+    }
+    parameters
 }
 
 /// The estimates change with every look, so they are not part of a version.
