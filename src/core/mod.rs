@@ -6,9 +6,12 @@
 pub mod catalog;
 pub mod error;
 pub mod limits;
+pub mod naming;
 pub mod redact;
 pub mod retry;
 pub mod run;
+pub mod schedule;
+pub mod settings;
 pub mod table;
 pub mod types;
 
