@@ -4,4 +4,6 @@ pub mod connectors;
 pub mod core;
 pub mod destinations;
 pub mod engine;
+#[cfg(target_arch = "wasm32")]
+pub mod platform;
 pub mod ports;
