@@ -5,4 +5,6 @@ pub mod control;
 pub mod core;
 pub mod destinations;
 pub mod engine;
+#[cfg(target_arch = "wasm32")]
+pub mod platform;
 pub mod ports;

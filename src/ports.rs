@@ -263,6 +263,13 @@ pub trait ObjectStore {
     /// When the store is unreachable.
     async fn get(&self, key: &str) -> Result<Option<(Bytes, String)>>;
 
+    /// Exactly `length` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::core::ErrorKind::NotFound) when there is no such object; when the store is unreachable, or
+    /// fewer bytes came.
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes>;
+
     /// What is stored under the key.
     ///
     /// # Errors

@@ -1,0 +1,45 @@
+//! Ring 3: the ports on Cloudflare's bindings. Compiled for WASM only; everything above it is tested natively too.
+
+mod bindings;
+mod border;
+mod clock;
+pub mod durable;
+mod http;
+pub mod jobs;
+mod local_sql;
+mod objects;
+mod sql;
+mod tcp;
+
+use std::rc::Rc;
+
+use worker::Env;
+
+pub use bindings::WorkerBindings;
+pub use clock::{WorkerClock, WorkerRandom, WorkerTimer};
+pub use http::WorkerHttp;
+pub use local_sql::DurableSql;
+pub use objects::R2;
+pub use sql::D1;
+pub use tcp::WorkerTcp;
+
+use crate::ports::Ports;
+
+/// The ports of one event. Make them anew for each: I/O objects may not cross from one request to another.
+#[must_use]
+pub fn ports(env: &Env) -> Ports {
+    Ports {
+        clock: Rc::new(WorkerClock),
+        random: Rc::new(WorkerRandom),
+        timer: Rc::new(WorkerTimer),
+        tcp: Rc::new(WorkerTcp),
+        http: Rc::new(WorkerHttp),
+        bindings: Rc::new(WorkerBindings::new(env.clone())),
+    }
+}
+
+/// Size of WASM memory in bytes. It never shrinks, so this is also the peak since the isolate began (invariant I9).
+#[must_use]
+pub fn memory_bytes() -> usize {
+    core::arch::wasm32::memory_size::<0>().saturating_mul(64 * 1024)
+}
