@@ -17,6 +17,9 @@ pub struct Chunk {
     pub range: serde_json::Value,
     /// Rows expected, for progress only.
     pub estimated_rows: Option<u64>,
+    /// Read only once every other chunk of the stream is durable.
+    #[serde(default)]
+    pub after_all: bool,
 }
 
 /// What a source plans for one stream of one run.

@@ -9,6 +9,7 @@ pub mod connector;
 pub mod destination;
 mod open;
 pub mod protocol;
+mod registry;
 mod remote;
 mod rows;
 mod start;
@@ -16,11 +17,13 @@ mod steps;
 mod sweep;
 pub mod sync;
 pub mod sync_control;
+mod turn;
 mod worker;
 
 use std::rc::Rc;
 
 pub use actors::{Actors, Outbox};
+pub use registry::Registry;
 pub use remote::RemoteSyncs;
 pub use sync_control::{RunProgress, StartOutcome, StartRequest, SyncControl, TableProgress, Trigger};
 
@@ -29,6 +32,8 @@ use crate::ports::Ports;
 
 /// Everything a worker needs. Made anew for every event; holds handles only.
 pub struct Engine {
+    /// What can be opened.
+    pub registry: Registry,
     /// Definitions and projections.
     pub control: ControlPlane,
     /// The world.

@@ -1,12 +1,10 @@
 //! From stored definitions to live sources, destinations and schedules.
 
-use crate::connectors::registry::connector;
 use crate::connectors::Source;
-use crate::control::{Connection, DestinationRecord, ScheduleType};
-use crate::core::schedule::{Schedule, next_due};
+use crate::control::{Connection, DestinationRecord};
+use crate::core::schedule::{ScheduleKind, next_due};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::Destination;
-use crate::destinations::registry::destination;
 
 use super::Engine;
 
@@ -26,26 +24,26 @@ impl Engine {
     }
 
     pub(super) fn open_source(&self, connection: &Connection) -> Result<Box<dyn Source>> {
-        let config = self.control.connection_config(connection)?;
-        (connector(&connection.service)?.open)(&config, &self.ports)
+        self.registry.source(connection, &self.ports)
     }
 
-    /// Opens a destination from its record; the DestinationDO does so too.
-    ///
-    /// # Errors
-    /// When its configuration is not valid any more.
-    pub fn open_destination(&self, record: &DestinationRecord) -> Result<Box<dyn Destination>> {
-        let config = self.control.destination_config(record)?;
-        (destination(&record.service)?.open)(&config, &self.ports)
+    pub(super) fn open_destination(&self, record: &DestinationRecord) -> Result<Box<dyn Destination>> {
+        self.registry.destination(record, &self.ports)
     }
 
     /// When the connection is due next, counted from now; `None` when only a person starts it.
     pub(super) async fn next_due(&self, connection: &Connection) -> Result<Option<i64>> {
-        if connection.paused || connection.schedule_type == ScheduleType::Manual {
+        if connection.paused || connection.schedule_type == ScheduleKind::Manual {
             return Ok(None);
         }
-        let offset = self.control.destination(&connection.group_id).await?.map_or(0, |record| record.utc_offset_minutes());
-        let schedule = Schedule::automatic(connection.sync_frequency, connection.daily_sync_time.as_deref(), offset)?;
-        Ok(next_due(&schedule, connection.next_due_at, self.ports.clock.now_micros()))
+        let destination = self.control.destination(&connection.group_id).await?;
+        let offset = destination.as_ref().map_or("0", |record| &record.time_zone_offset);
+        let now = self.ports.clock.now_micros();
+        Ok(next_due(&connection.schedule(offset)?, connection.next_due_at.or(Some(now)), now))
     }
+}
+
+/// What hashed columns are salted with: the destination, so that equal values join within it and nowhere else.
+pub(super) fn hash_salt(record: &DestinationRecord) -> &[u8] {
+    record.id.as_bytes()
 }

@@ -38,12 +38,14 @@ impl Engine {
     /// A run that history calls running but whose object knows nothing of it: its state was lost, or it ended and
     /// was purged before history heard. Either way it must not hold its connection for ever.
     pub(super) async fn bury(&self, run_id: &str) -> Result<()> {
-        let Some(run) = self.control.run(run_id).await? else { return Ok(()) };
+        // A run's id is its connection's id, a dot and its number.
+        let Some((connection_id, _)) = run_id.rsplit_once('.') else { return Ok(()) };
+        let Some((run, _)) = self.control.run(connection_id, run_id).await? else { return Ok(()) };
         if run.state != "RUNNING" {
             return Ok(());
         }
         let close = ConnectorRequest::Close { run_id: run_id.to_owned(), advances: Vec::new() };
-        self.actors.connector(&run.connection_id, close).await?;
+        self.actors.connector(connection_id, close).await?;
         let error = Error::new(ErrorKind::Internal, "the state of this run was lost")
             .remedy("Nothing durable is affected; the next sync reads from the last cursor");
         let now = self.ports.clock.now_micros();
@@ -58,9 +60,9 @@ impl Engine {
         };
         self.control
             .run_finished(&RunFinished {
-                run_id: run_id.to_owned(),
-                connection_id: run.connection_id,
-                state: progress.state.clone(),
+                run_id,
+                connection_id,
+                state: &progress.state,
                 ended_at: now,
                 progress: &progress,
                 next_due_at: None,

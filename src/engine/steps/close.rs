@@ -31,9 +31,9 @@ impl Engine {
         };
         self.control
             .run_finished(&RunFinished {
-                run_id: spec.run_id.clone(),
-                connection_id: spec.connection_id.clone(),
-                state: progress.state.clone(),
+                run_id: &spec.run_id,
+                connection_id: &spec.connection_id,
+                state: &progress.state,
                 ended_at: now,
                 historical_done: progress.state == "SUCCESSFUL",
                 task: progress.error.as_ref().filter(|_| needs_person).map(task),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::connectors::{StreamRequest, SyncMode};
 use crate::control::Connection;
+use crate::control::streams::NewStreamVersion;
 use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::run::Cursor;
 use crate::core::settings::{Selection, Target, select};
@@ -57,6 +58,8 @@ impl Engine {
             .collect();
         let names = destination_names(&connection.schema_name, catalog);
         let mut selections = Vec::with_capacity(catalog.streams.len());
+        let mut settled = BTreeMap::new();
+        let mut versions = Vec::new();
         for stream in &catalog.streams {
             let before = known.get(&stream.name);
             let Some((schema, table)) = names.get(&stream.name) else { continue };
@@ -64,13 +67,17 @@ impl Engine {
             let selection = select(stream, &settings, before, !known.is_empty(), &target)?;
             let diff = schema_diff::diff(before, stream);
             if !diff.is_empty() {
-                self.control.record_stream_version(&connection.id, stream, &diff, run_id).await?;
+                let diff = serde_json::to_value(&diff)?;
+                versions.push(NewStreamVersion { name: &stream.name, stream: Some(stream), diff });
             }
-            if let Some(settled) = &selection.settled {
-                self.control.settle_stream(&connection.id, &stream.name, settled).await?;
+            if let Some(decided) = &selection.settled {
+                settled.insert(stream.name.clone(), decided.clone());
             }
             selections.push((stream.clone(), selection));
         }
+        // Decisions before versions: a crash in between must not leave a stream known but undecided.
+        self.control.settle_streams(&connection.id, &settled).await?;
+        self.control.record_stream_versions(&connection.id, &versions, run_id).await?;
         Ok(selections)
     }
 

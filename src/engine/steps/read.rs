@@ -1,16 +1,19 @@
 //! Moving one chunk: source -> shape -> destination.
 
+use std::cell::Cell;
+
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::connectors::BatchSink;
-use crate::core::limits::LEASE_MS;
 use crate::core::run::{Chunk, ChunkId, Counts, Fence};
 use crate::core::shape::Shaper;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{ChunkOpening, ChunkWriter, TableLoad};
 use crate::engine::Engine;
+use crate::engine::open::hash_salt;
 use crate::engine::protocol::{Outcome, RunSpec, SelectedStream, SyncRequest};
+use crate::engine::turn::Turn;
 
 impl Engine {
     /// Reads a chunk and makes it durable, unless some worker did already (I3).
@@ -23,6 +26,8 @@ impl Engine {
         load: &TableLoad,
         chunk: &Chunk,
     ) -> Result<Outcome> {
+        let pulse = Pulse::new(self, spec, order, fence);
+        let turn = self.take_turn(async || pulse.beat(Counts::default()).await).await?;
         let connection = self.required_connection(&spec.connection_id).await?;
         let record = self.required_destination(&connection.group_id).await?;
         let destination = self.open_destination(&record)?;
@@ -37,24 +42,16 @@ impl Engine {
             ChunkOpening::Writer(writer) => writer,
         };
         let source = self.open_source(&connection)?;
-        let salt = self.control.hash_salt(&record);
-        let mut sink = ChunkSink {
-            engine: self,
-            spec,
-            order,
-            fence,
-            shaper: Shaper::new(
-                &stream.request.stream,
-                &stream.selection,
-                &load.table,
-                load.synced_at,
-                &salt,
-            )?,
-            writer,
-            counts: Counts::default(),
-            beat_at: self.ports.clock.now_ms(),
-        };
-        let handed_over = source.read(&stream.request, chunk, &mut sink).await?;
+        let request = &stream.request;
+        let shaper = Shaper::new(
+            &request.stream,
+            &stream.selection,
+            &load.table,
+            load.synced_at,
+            hash_salt(&record),
+        )?;
+        let mut sink = ChunkSink { shaper, writer, counts: Counts::default(), pulse, turn };
+        let handed_over = source.read(request, chunk, &mut sink).await?;
         if handed_over != sink.counts.read {
             return Err(Error::new(
                 ErrorKind::Mismatch,
@@ -70,46 +67,11 @@ impl Engine {
 
 /// Shapes batches, writes them, and tells the run that its worker is alive.
 struct ChunkSink<'a> {
-    engine: &'a Engine,
-    spec: &'a RunSpec,
-    order: i64,
-    fence: Fence,
     shaper: Shaper,
     writer: Box<dyn ChunkWriter>,
     counts: Counts,
-    beat_at: i64,
-}
-
-/// A sixth of the lease: five beats may be lost before the lease is, and progress is fresh enough for a person.
-const BEAT_MS: i64 = LEASE_MS / 6;
-
-/// Live progress is worth a call this often even when the lease is not in danger.
-const PROGRESS_MS: i64 = 2_000;
-
-impl ChunkSink<'_> {
-    /// A beat that fails because the lease is lost ends the chunk; an unreachable object does not, as long as the
-    /// lease may still be ours: the commit is fenced anyway (I4).
-    async fn beat(&mut self) -> Result<()> {
-        let now = self.engine.ports.clock.now_ms();
-        if now.saturating_sub(self.beat_at) < PROGRESS_MS {
-            return Ok(());
-        }
-        let beat = SyncRequest::Heartbeat {
-            order: self.order,
-            fence: self.fence,
-            rows: self.counts.read,
-            bytes: self.counts.bytes,
-        };
-        match self.engine.actors.sync(&self.spec.run_id, beat).await {
-            Ok(_) => {
-                self.beat_at = now;
-                Ok(())
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => Err(error),
-            Err(error) if now.saturating_sub(self.beat_at) > BEAT_MS.saturating_mul(5) => Err(error),
-            Err(_) => Ok(()),
-        }
-    }
+    pulse: Pulse<'a>,
+    turn: Turn,
 }
 
 #[async_trait(?Send)]
@@ -117,14 +79,55 @@ impl BatchSink for ChunkSink<'_> {
     async fn batch(&mut self, batch: RecordBatch) -> Result<()> {
         let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
         let shaped = self.shaper.shape(batch)?;
-        self.counts.read = self.counts.read.saturating_add(rows);
         let bytes = u64::try_from(shaped.get_array_memory_size()).unwrap_or(u64::MAX);
+        self.counts.read = self.counts.read.saturating_add(rows);
         self.counts.bytes = self.counts.bytes.saturating_add(bytes);
         self.writer.write(shaped).await?;
-        self.beat().await
+        self.turn.extend(self.pulse.engine.ports.clock.now_ms());
+        self.pulse.beat(self.counts).await
     }
 
     async fn deletes(&mut self, _keys: RecordBatch) -> Result<()> {
         Err(Error::internal("no source reports deletes yet"))
+    }
+}
+
+/// A sign of life and of progress is sent no more often than this, in milliseconds: fresh enough for a person, and
+/// forty times within one lease.
+const BEAT_MS: i64 = 2_000;
+
+/// Heartbeats of one order.
+struct Pulse<'a> {
+    engine: &'a Engine,
+    spec: &'a RunSpec,
+    order: i64,
+    fence: Fence,
+    last_ms: Cell<i64>,
+}
+
+impl<'a> Pulse<'a> {
+    fn new(engine: &'a Engine, spec: &'a RunSpec, order: i64, fence: Fence) -> Self {
+        let last_ms = Cell::new(engine.ports.clock.now_ms());
+        Self { engine, spec, order, fence, last_ms }
+    }
+
+    /// A beat that fails because the lease is lost ends the work. An unreachable object does not: should the lease
+    /// run out meanwhile, the destination refuses the commit (I4).
+    async fn beat(&self, counts: Counts) -> Result<()> {
+        let now = self.engine.ports.clock.now_ms();
+        if now.saturating_sub(self.last_ms.get()) < BEAT_MS {
+            return Ok(());
+        }
+        self.last_ms.set(now);
+        let beat = SyncRequest::Heartbeat {
+            order: self.order,
+            fence: self.fence,
+            rows: counts.read,
+            bytes: counts.bytes,
+        };
+        match self.engine.actors.sync(&self.spec.run_id, beat).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => Err(error),
+            _ => Ok(()),
+        }
     }
 }

@@ -31,7 +31,7 @@ const LEASE: i64 = LEASE_MS * 1_000;
 pub struct Effects {
     /// Messages to put on the queue.
     pub wake: u32,
-    /// When to call [`Sync::tick`] next, microseconds UTC.
+    /// When to ask for effects again, microseconds UTC.
     pub alarm_at: Option<i64>,
     /// Everything may be deleted.
     pub purge: bool,
@@ -90,6 +90,14 @@ impl<'a> Sync<'a> {
         Ok(SyncReply::Done)
     }
 
+    /// The run's own id, once it was opened.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn run_id(&self) -> Result<Option<String>> {
+        Ok(self.state.spec()?.map(|spec| spec.run_id))
+    }
+
     /// What the shell must do now. Called after every request and every alarm; sending is recorded, so that the same
     /// work is not announced twice within the patience.
     ///
@@ -123,6 +131,3 @@ impl<'a> Sync<'a> {
         attempt >= MAX_ATTEMPTS
     }
 }
-
-#[cfg(test)]
-mod tests;
