@@ -3,6 +3,7 @@
 //! The set is Fivetran's (partner SDK `common.proto`), so that destinations, docs and clients agree on names.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Time zone label of instants in Arrow. arrow-rs needs `chrono-tz` for "UTC" but not for an offset.
@@ -12,7 +13,7 @@ pub const UTC: &str = "+00:00";
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
 /// Semantic type of a column, from source to destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ColumnType {
     /// true or false.
@@ -141,7 +142,7 @@ fn decimal_of(integer_digits: u8, scale: u8) -> ColumnType {
 }
 
 /// How faithfully a source type survives the journey; shown before a run, so that no loss is a surprise (I7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fidelity {
     /// Same type, same values.
