@@ -11,6 +11,7 @@ pub mod redact;
 pub mod retry;
 pub mod run;
 pub mod schedule;
+pub mod schema_diff;
 pub mod settings;
 pub mod table;
 pub mod types;
