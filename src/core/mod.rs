@@ -13,7 +13,9 @@ pub mod run;
 pub mod schedule;
 pub mod schema_diff;
 pub mod settings;
+pub mod shape;
 pub mod table;
+pub mod text;
 pub mod types;
 
 pub use error::{Error, ErrorKind, Result};
