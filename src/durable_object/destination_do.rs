@@ -45,7 +45,10 @@ impl DurableObject for DestinationDo {
 impl DestinationDo {
     async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
         let record = control_plane(&self.env)?.destination(id).await?.ok_or_else(|| {
-            Error::new(ErrorKind::DestinationConfig, format!("destination {id} was deleted while it was loaded"))
+            Error::new(
+                ErrorKind::DestinationConfig,
+                format!("destination {id} was deleted while it was loaded"),
+            )
         })?;
         let destination = Registry::default().destination(&record, &ports(&self.env))?;
         let now = WorkerClock.now_micros();

@@ -14,7 +14,7 @@ use crate::ports::Clock;
 const SOON_MS: i64 = 50;
 
 /// Shell around [`Sync`]: storage, clock, alarm and queue.
-#[durable_object(fetch, alarm)]
+#[durable_object(alarm)]
 pub struct SyncDo {
     state: State,
     env: Env,

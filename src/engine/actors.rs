@@ -26,7 +26,11 @@ pub trait Actors {
     ///
     /// # Errors
     /// As [`Actors::connector`].
-    async fn destination(&self, destination_id: &str, request: DestinationRequest) -> Result<DestinationReply>;
+    async fn destination(
+        &self,
+        destination_id: &str,
+        request: DestinationRequest,
+    ) -> Result<DestinationReply>;
 }
 
 /// The queue.

@@ -49,8 +49,12 @@ impl<'a> Connector<'a> {
         match request {
             ConnectorRequest::Open { connection_id, request } => self.open(connection_id, &request, now),
             ConnectorRequest::Close { run_id, advances } => self.close(&run_id, &advances),
-            ConnectorRequest::Runs => Ok(ConnectorReply::Runs { live: self.get(LIVE)?, last: self.get(LAST)? }),
-            ConnectorRequest::Cursor { stream } => Ok(ConnectorReply::Cursor { cursor: self.cursor(&stream)? }),
+            ConnectorRequest::Runs => {
+                Ok(ConnectorReply::Runs { live: self.get(LIVE)?, last: self.get(LAST)? })
+            }
+            ConnectorRequest::Cursor { stream } => {
+                Ok(ConnectorReply::Cursor { cursor: self.cursor(&stream)? })
+            }
             ConnectorRequest::State => Ok(ConnectorReply::State { cursors: self.cursors()? }),
             ConnectorRequest::SetState { cursors } => self.set_state(&cursors),
             ConnectorRequest::Forget => self.forget(),
@@ -99,8 +103,11 @@ impl<'a> Connector<'a> {
 
     fn set_state(&self, cursors: &[(StreamName, Cursor)]) -> Result<ConnectorReply> {
         if self.get::<RunSpec>(LIVE)?.is_some() {
-            return Err(Error::new(ErrorKind::Conflict, "the state cannot be changed while a sync is running")
-                .remedy("Pause the connection, or wait for the sync to end"));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the state cannot be changed while a sync is running",
+            )
+            .remedy("Pause the connection, or wait for the sync to end"));
         }
         self.forget_cursors(None)?;
         for (stream, cursor) in cursors {

@@ -122,7 +122,11 @@ fn widen(wanted: &mut TableSchema, current: &TableSchema) {
 }
 
 /// Columns that the source no longer has stay at the destination and count.
-fn check_width(destination: &dyn Destination, wanted: &TableSchema, current: Option<&TableSchema>) -> Result<()> {
+fn check_width(
+    destination: &dyn Destination,
+    wanted: &TableSchema,
+    current: Option<&TableSchema>,
+) -> Result<()> {
     let kept = current.map_or(0, |current| {
         current.columns.iter().filter(|column| wanted.column(&column.name).is_none()).count()
     });

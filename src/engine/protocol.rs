@@ -120,7 +120,11 @@ pub struct Advance {
 }
 
 impl Advance {
-    pub(super) fn of_published_stream(stream: StreamName, cursor: Option<Cursor>, _proof: &TableReceipt) -> Self {
+    pub(super) fn of_published_stream(
+        stream: StreamName,
+        cursor: Option<Cursor>,
+        _proof: &TableReceipt,
+    ) -> Self {
         Self { stream, cursor }
     }
 

@@ -100,7 +100,9 @@ fn cursors_of(state: Value) -> Result<Vec<(StreamName, Cursor)>> {
     let mut cursors = Vec::new();
     for (schema, tables) in schemas {
         let Value::Object(tables) = tables else { return Err(shape()) };
-        cursors.extend(tables.into_iter().map(|(table, cursor)| (StreamName::new(&schema, table), Cursor(cursor))));
+        cursors.extend(
+            tables.into_iter().map(|(table, cursor)| (StreamName::new(&schema, table), Cursor(cursor))),
+        );
     }
     Ok(cursors)
 }

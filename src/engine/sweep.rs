@@ -26,10 +26,8 @@ impl Engine {
     pub async fn sweep(&self) -> Result<()> {
         let now = self.ports.clock.now_micros();
         let due = self.control.due_connections(now, MOST_DUE).await?;
-        let mut messages: Vec<Message> = due
-            .into_iter()
-            .map(|(connection_id, due_at)| Message::Start { connection_id, due_at })
-            .collect();
+        let mut messages: Vec<Message> =
+            due.into_iter().map(|(connection_id, due_at)| Message::Start { connection_id, due_at }).collect();
         let silent = self.control.silent_runs(now.saturating_sub(SILENCE_MICROS), MOST_SILENT).await?;
         messages.extend(silent.into_iter().map(|(run_id, _)| Message::Work { run_id }));
         if messages.is_empty() { Ok(()) } else { self.outbox.send(&messages).await }

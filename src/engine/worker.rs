@@ -2,8 +2,8 @@
 
 use crate::core::error::ErrorReport;
 use crate::core::limits::CONSUMER_BUDGET_MS;
-use crate::core::{Error, ErrorKind, Result};
 use crate::core::run::Fence;
+use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{Message, Order, Outcome, RunSpec, SyncReply, SyncRequest, Task};
@@ -24,11 +24,13 @@ impl Engine {
     }
 
     async fn start_due(&self, connection_id: &str, due_at: i64) -> Result<()> {
-        let startable = self.control.connection(connection_id).await?.is_some_and(|connection| !connection.paused);
+        let startable =
+            self.control.connection(connection_id).await?.is_some_and(|connection| !connection.paused);
         if !startable {
             return Ok(());
         }
-        let request = StartRequest { trigger: Trigger::Schedule, due_at: Some(due_at), force: false, scope: None };
+        let request =
+            StartRequest { trigger: Trigger::Schedule, due_at: Some(due_at), force: false, scope: None };
         self.start(connection_id, request).await.map(|_| ())
     }
 

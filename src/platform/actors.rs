@@ -16,7 +16,7 @@ use crate::engine::{Actors, Outbox};
 const QUEUE_BATCH: usize = 100;
 
 /// The Durable Objects of this Worker.
-pub struct WorkerActors(pub Env);
+pub(super) struct WorkerActors(pub(super) Env);
 
 #[async_trait(?Send)]
 impl Actors for WorkerActors {
@@ -28,13 +28,17 @@ impl Actors for WorkerActors {
         call(&self.0, SYNC, run_id, "/", &request).await
     }
 
-    async fn destination(&self, destination_id: &str, request: DestinationRequest) -> Result<DestinationReply> {
+    async fn destination(
+        &self,
+        destination_id: &str,
+        request: DestinationRequest,
+    ) -> Result<DestinationReply> {
         call(&self.0, DESTINATION, destination_id, "/", &request).await
     }
 }
 
 /// The queue of this Worker.
-pub struct WorkerOutbox(pub Env);
+pub(super) struct WorkerOutbox(pub(super) Env);
 
 #[async_trait(?Send)]
 impl Outbox for WorkerOutbox {

@@ -15,8 +15,7 @@ impl Engine {
     /// again and both steps repeat harmlessly.
     pub(in crate::engine) async fn close(&self, spec: &RunSpec, conclusion: Conclusion) -> Result<Outcome> {
         let Conclusion { mut progress, advances, needs_person } = conclusion;
-        let close =
-            ConnectorRequest::Close { run_id: spec.run_id.clone(), advances: advances.clone() };
+        let close = ConnectorRequest::Close { run_id: spec.run_id.clone(), advances: advances.clone() };
         self.actors.connector(&spec.connection_id, close).await?;
         let Some(connection) = self.control.connection(&spec.connection_id).await? else {
             return Ok(Outcome::Closed);

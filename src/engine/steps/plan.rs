@@ -85,7 +85,11 @@ impl Engine {
     ///
     /// The source takes its snapshot position before anything is read, so what is committed while the run reads is
     /// read by the next run again rather than lost.
-    pub(in crate::engine) async fn plan_stream(&self, spec: &RunSpec, stream: SelectedStream) -> Result<Outcome> {
+    pub(in crate::engine) async fn plan_stream(
+        &self,
+        spec: &RunSpec,
+        stream: SelectedStream,
+    ) -> Result<Outcome> {
         let connection = self.required_connection(&spec.connection_id).await?;
         let source = self.open_source(&connection)?;
         let name = &stream.request.stream.name;

@@ -43,13 +43,8 @@ impl Engine {
         };
         let source = self.open_source(&connection)?;
         let request = &stream.request;
-        let shaper = Shaper::new(
-            &request.stream,
-            &stream.selection,
-            &load.table,
-            load.synced_at,
-            hash_salt(&record),
-        )?;
+        let shaper =
+            Shaper::new(&request.stream, &stream.selection, &load.table, load.synced_at, hash_salt(&record))?;
         let mut sink = ChunkSink { shaper, writer, counts: Counts::default(), pulse, turn };
         let handed_over = source.read(request, chunk, &mut sink).await?;
         if handed_over != sink.counts.read {

@@ -159,10 +159,9 @@ impl Sync<'_> {
     /// I4: only the newest lease of an open order may speak for it.
     pub(super) fn check_lease(&self, order: i64, fence: Fence) -> Result<()> {
         if self.state.is_cancelled()? {
-            let close = self.state.number(
-                "SELECT COUNT(*) FROM orders WHERE id = ?1 AND kind = 'close'",
-                &[order.into()],
-            )?;
+            let close = self
+                .state
+                .number("SELECT COUNT(*) FROM orders WHERE id = ?1 AND kind = 'close'", &[order.into()])?;
             if close == 0 {
                 return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
             }
@@ -174,12 +173,17 @@ impl Sync<'_> {
         if held == 1 {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Fenced, format!("lease {} of order {order} is no longer held", fence.lease)))
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!("lease {} of order {order} is no longer held", fence.lease),
+        ))
     }
 }
 
 fn first(rows: &[Vec<crate::ports::SqlValue>]) -> Result<Row<'_>> {
-    rows.first().map(|row| Row(row)).ok_or_else(|| Error::internal("an order points at a stream that is not there"))
+    rows.first()
+        .map(|row| Row(row))
+        .ok_or_else(|| Error::internal("an order points at a stream that is not there"))
 }
 
 fn fell_silent(attempts: u32) -> ErrorReport {
@@ -187,7 +191,9 @@ fn fell_silent(attempts: u32) -> ErrorReport {
         kind: ErrorKind::Internal,
         message: format!("the worker fell silent {attempts} times in a row"),
         field: None,
-        remedy: Some("Look for out-of-memory or CPU-limit errors in the Worker's logs, then sync again".to_owned()),
+        remedy: Some(
+            "Look for out-of-memory or CPU-limit errors in the Worker's logs, then sync again".to_owned(),
+        ),
         retry_after_ms: None,
     }
 }

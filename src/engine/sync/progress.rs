@@ -87,13 +87,16 @@ impl Sync<'_> {
         if self.state.get("needs_person")?.unwrap_or(false) {
             return Ok("FAILURE_WITH_TASK");
         }
-        let passing = |kind: &ErrorKind| matches!(kind, ErrorKind::SourceChanged | ErrorKind::SourceThrottled);
+        let passing =
+            |kind: &ErrorKind| matches!(kind, ErrorKind::SourceChanged | ErrorKind::SourceThrottled);
         Ok(if failures.iter().all(passing) { "RESCHEDULED" } else { "FAILURE" })
     }
 
     fn run_error(&self, tables: &[TableProgress]) -> Result<Option<ErrorReport>> {
         let own = self.state.run_error()?;
-        Ok(own.or_else(|| tables.iter().find_map(|table| table.error.clone().filter(|_| table.state == "failed"))))
+        Ok(own.or_else(|| {
+            tables.iter().find_map(|table| table.error.clone().filter(|_| table.state == "failed"))
+        }))
     }
 
     /// I2: only streams with a published table, which in turn has a receipt for every chunk, may move.

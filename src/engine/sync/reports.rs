@@ -50,15 +50,19 @@ impl Sync<'_> {
     }
 
     fn order(&self, order: i64) -> Result<(Kind, Option<i64>)> {
-        let rows =
-            self.state.sql.exec("SELECT kind, COALESCE(stream, -1) FROM orders WHERE id = ?1", &[order.into()])?;
+        let rows = self
+            .state
+            .sql
+            .exec("SELECT kind, COALESCE(stream, -1) FROM orders WHERE id = ?1", &[order.into()])?;
         let row = rows.first().map(|row| Row(row)).ok_or_else(|| Error::internal("no such order"))?;
         let stream = row.integer(1)?;
         Ok((Kind::parse(row.text(0)?)?, (stream >= 0).then_some(stream)))
     }
 
     fn done(&self, order: i64) -> Result<()> {
-        self.state.sql.exec("UPDATE orders SET state = 'done', error = NULL WHERE id = ?1", &[order.into()])?;
+        self.state
+            .sql
+            .exec("UPDATE orders SET state = 'done', error = NULL WHERE id = ?1", &[order.into()])?;
         Ok(())
     }
 
@@ -94,7 +98,9 @@ impl Sync<'_> {
         let (name, index) = self.chunk_of(order, stream)?;
         let chunk = receipt.chunk();
         if chunk.run_id != spec.run_id || chunk.stream != name || chunk.chunk != index {
-            return Err(Error::internal(format!("the receipt of another chunk was handed in for order {order}")));
+            return Err(Error::internal(format!(
+                "the receipt of another chunk was handed in for order {order}"
+            )));
         }
         let counts = receipt.counts();
         self.state.sql.exec(
@@ -196,8 +202,9 @@ impl Sync<'_> {
     /// A stream whose every chunk is durable is published next.
     fn advance_stream(&self, stream: Option<i64>) -> Result<()> {
         let Some(stream) = stream else { return Ok(()) };
-        let reading =
-            self.state.number("SELECT COUNT(*) FROM streams WHERE id = ?1 AND state = 'reading'", &[stream.into()])?;
+        let reading = self
+            .state
+            .number("SELECT COUNT(*) FROM streams WHERE id = ?1 AND state = 'reading'", &[stream.into()])?;
         let open = self.state.number(
             "SELECT COUNT(*) FROM orders WHERE stream = ?1 AND (state <> 'done' OR kind = 'publish')",
             &[stream.into()],
@@ -218,5 +225,7 @@ impl Sync<'_> {
 }
 
 fn required(stream: Option<i64>) -> Result<i64> {
-    stream.ok_or_else(|| Error::new(ErrorKind::Internal, "a report about a stream came for an order without one"))
+    stream.ok_or_else(|| {
+        Error::new(ErrorKind::Internal, "a report about a stream came for an order without one")
+    })
 }
