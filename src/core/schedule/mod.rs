@@ -99,9 +99,9 @@ impl std::fmt::Display for Schedule {
 ///
 /// A connection that was never due is due at once: at the beginning of the current minute, so that all its due times
 /// are whole minutes and the cron tick of a minute, which comes some milliseconds into it, never just misses one.
-/// Afterwards the next due time is the first one after `now` that is in
-/// phase with `last_due` (or on the daily hour), so that any number of missed times is caught up by the one run that is
-/// about to serve `last_due`. If the clock went back behind `last_due`, the same due time is not given out again.
+///
+/// Afterwards the next due time is the first one after `now` that is in phase with `last_due` (or on the daily hour),
+/// so that any number of missed times is caught up by the one run that is about to serve `last_due`. If the clock went back behind `last_due`, the same due time is not given out again.
 #[must_use]
 pub fn next_due(schedule: &Schedule, last_due: Option<i64>, now: i64) -> Option<i64> {
     if schedule.kind == ScheduleKind::Manual {
