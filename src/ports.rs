@@ -263,6 +263,13 @@ pub trait ObjectStore {
     /// When the store is unreachable.
     async fn get(&self, key: &str) -> Result<Option<(Bytes, String)>>;
 
+    /// `length` bytes of the object from `offset`, or `None` when there is no such object. Asking beyond its end is an
+    /// error: the caller knows the size and must not take a shortened answer for the whole.
+    ///
+    /// # Errors
+    /// When the store is unreachable or the range lies outside the object.
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Option<Bytes>>;
+
     /// What is stored under the key.
     ///
     /// # Errors
