@@ -7,6 +7,7 @@
 mod actors;
 pub mod connector;
 pub mod destination;
+mod meter;
 mod open;
 pub mod protocol;
 mod registry;
@@ -42,4 +43,6 @@ pub struct Engine {
     pub actors: Rc<dyn Actors>,
     /// The queue.
     pub outbox: Rc<dyn Outbox>,
+    /// Bytes of memory in use by the program, 0 where that cannot be known.
+    pub memory: fn() -> usize,
 }

@@ -7,7 +7,7 @@ use crate::connectors::StreamRequest;
 use crate::core::Error;
 use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
-use crate::core::run::{Chunk, Cursor, Fence, StreamPlan};
+use crate::core::run::{Chunk, Cursor, Effort, Fence, StreamPlan};
 use crate::core::settings::Selection;
 use crate::core::table::TableSchema;
 use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
@@ -163,6 +163,8 @@ pub enum Outcome {
     ChunkDurable {
         /// The proof.
         receipt: DurableReceipt,
+        /// What it cost this worker; nothing when another one had made the chunk durable.
+        effort: Effort,
     },
     /// Of [`Task::Publish`].
     Published {

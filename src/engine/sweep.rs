@@ -2,6 +2,7 @@
 
 use crate::control::RunFinished;
 use crate::core::error::ErrorReport;
+use crate::core::run::Effort;
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
@@ -54,6 +55,7 @@ impl Engine {
             started_at: run.started_at,
             ended_at: Some(now),
             tables: Vec::new(),
+            effort: Effort::default(),
             error: Some(ErrorReport::from(&error)),
         };
         self.control

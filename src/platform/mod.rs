@@ -52,6 +52,7 @@ pub fn engine(env: &Env) -> Result<Engine> {
         ports: ports(env),
         actors: Rc::new(actors::WorkerActors(env.clone())),
         outbox: Rc::new(actors::WorkerOutbox(env.clone())),
+        memory: memory_bytes,
     })
 }
 

@@ -122,6 +122,7 @@ impl World {
             ports: self.ports(),
             actors: Rc::new(self.clone()),
             outbox: Rc::new(self.clone()),
+            memory: || 0,
         })
     }
 

@@ -33,6 +33,7 @@ impl Sync<'_> {
             started_at: spec.started_at,
             ended_at: over_at,
             tables,
+            effort: self.state.effort()?,
             error,
         })
     }

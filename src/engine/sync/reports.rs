@@ -31,7 +31,10 @@ impl Sync<'_> {
                 self.stream_planned(required(stream)?, &plan, &load)?;
                 self.done(order)?;
             }
-            Outcome::ChunkDurable { receipt } => self.chunk_durable(order, required(stream)?, &receipt)?,
+            Outcome::ChunkDurable { receipt, effort } => {
+                self.chunk_durable(order, required(stream)?, &receipt)?;
+                self.state.add_effort(effort)?;
+            }
             Outcome::Published { receipt } => {
                 self.published(required(stream)?, &receipt)?;
                 self.done(order)?;

@@ -2,6 +2,7 @@
 
 use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
+use crate::core::run::Effort;
 use crate::core::{Error, Result};
 use crate::engine::protocol::RunSpec;
 use crate::engine::rows::{Row, count, json};
@@ -139,6 +140,14 @@ impl<'a> State<'a> {
 
     pub(super) fn set_run_error(&self, error: &ErrorReport) -> Result<()> {
         self.put("error", error)
+    }
+
+    pub(super) fn effort(&self) -> Result<Effort> {
+        Ok(self.get("effort")?.unwrap_or_default())
+    }
+
+    pub(super) fn add_effort(&self, more: Effort) -> Result<()> {
+        self.put("effort", &self.effort()?.plus(more))
     }
 
     pub(super) fn max_parallel_reads(&self) -> Result<u32> {
