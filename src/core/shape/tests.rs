@@ -435,6 +435,6 @@ fn speed_on_lineitem() {
             shaper.shape(batch.clone()).unwrap();
         }
         let seconds = start.elapsed().as_secs_f64();
-        println!("{what}: {:.2} M rows/s", 8.0 * f64::from(ROWS) / seconds / 1e6);
+        eprintln!("{what}: {:.2} M rows/s", 8.0 * f64::from(ROWS) / seconds / 1e6);
     }
 }
