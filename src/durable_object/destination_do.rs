@@ -32,6 +32,7 @@ impl DurableObject for DestinationDo {
                 DestinationRequest::Prepare { destination_id, load } => {
                     self.prepare(&tables, &destination_id, *load).await
                 }
+                DestinationRequest::Current => Ok(DestinationReply::Current { tables: tables.current()? }),
                 DestinationRequest::History { schema, table } => {
                     Ok(DestinationReply::History { versions: tables.history(&schema, &table)? })
                 }

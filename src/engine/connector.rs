@@ -55,6 +55,10 @@ impl<'a> Connector<'a> {
             ConnectorRequest::Cursor { stream } => {
                 Ok(ConnectorReply::Cursor { cursor: self.cursor(&stream)? })
             }
+            ConnectorRequest::ForgetCursor { stream } => {
+                self.forget_cursors(Some(&[stream]))?;
+                Ok(ConnectorReply::Done)
+            }
             ConnectorRequest::State => Ok(ConnectorReply::State { cursors: self.cursors()? }),
             ConnectorRequest::SetState { cursors } => self.set_state(&cursors),
             ConnectorRequest::Forget => self.forget(),
@@ -68,7 +72,8 @@ impl<'a> Connector<'a> {
             return Ok(ConnectorReply::Opened { outcome, run: Some(live) });
         }
         if let Some(due_at) = request.due_at {
-            if self.get::<i64>(SERVED)?.is_some_and(|served| due_at <= served) {
+            // A served time in the future was written under a clock that ran ahead; it must not block what is due now.
+            if self.get::<i64>(SERVED)?.is_some_and(|served| due_at <= served && served <= now) {
                 return Ok(ConnectorReply::Opened { outcome: StartOutcome::AlreadyServed, run: None });
             }
             self.put(SERVED, &due_at)?;

@@ -57,6 +57,18 @@ impl<'a> Tables<'a> {
         Ok(load.table)
     }
 
+    /// The newest version of every table.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn current(&self) -> Result<Vec<TableSchema>> {
+        // With a single MAX() SQLite takes the other columns from the row that holds the maximum.
+        let rows = self
+            .sql
+            .exec("SELECT definition, MAX(version) FROM versions GROUP BY schema_name, table_name", &[])?;
+        rows.iter().map(|row| Row(row).required_json(0)).collect()
+    }
+
     /// Every version of a table, oldest first.
     ///
     /// # Errors

@@ -207,6 +207,11 @@ pub enum ConnectorRequest {
         /// The stream.
         stream: StreamName,
     },
+    /// Forget one stream's cursor: it must be read in full.
+    ForgetCursor {
+        /// The stream.
+        stream: StreamName,
+    },
     /// All cursors.
     State,
     /// Replace all cursors.
@@ -335,6 +340,8 @@ pub enum DestinationRequest {
         /// The load; its table is what the run needs.
         load: Box<TableLoad>,
     },
+    /// Every table as it stands, from this object's own records.
+    Current,
     /// Every version of a table this destination has been given.
     History {
         /// Schema at the destination.
@@ -354,6 +361,11 @@ pub enum DestinationReply {
     Prepared {
         /// The table.
         table: TableSchema,
+    },
+    /// To `Current`.
+    Current {
+        /// The tables.
+        tables: Vec<TableSchema>,
     },
     /// To `History`.
     History {

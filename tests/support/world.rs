@@ -203,6 +203,7 @@ impl Actors for World {
                 let table = tables.prepare(&object.1, destination.as_ref(), *load, self.0.now.get()).await?;
                 DestinationReply::Prepared { table }
             }
+            DestinationRequest::Current => DestinationReply::Current { tables: tables.current()? },
             DestinationRequest::History { schema, table } => {
                 DestinationReply::History { versions: tables.history(&schema, &table)? }
             }

@@ -8,7 +8,7 @@ use crate::control::streams::NewStreamVersion;
 use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::run::Cursor;
 use crate::core::settings::{Selection, Target, select};
-use crate::core::table::LoadMode;
+use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Result, naming, schema_diff};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
@@ -57,13 +57,15 @@ impl Engine {
             .map(|(stream, _)| (stream.name.clone(), stream))
             .collect();
         let names = destination_names(&connection.schema_name, catalog);
+        let tables = self.tables_of(&connection.group_id).await?;
         let mut selections = Vec::with_capacity(catalog.streams.len());
         let mut settled = BTreeMap::new();
         let mut versions = Vec::new();
         for stream in &catalog.streams {
             let before = known.get(&stream.name);
             let Some((schema, table)) = names.get(&stream.name) else { continue };
-            let target = Target { schema, table, current: None };
+            let current = tables.get(&(schema.clone(), table.clone()));
+            let target = Target { schema, table, current };
             let selection = select(stream, &settings, before, !known.is_empty(), &target)?;
             let diff = schema_diff::diff(before, stream);
             if !diff.is_empty() {
@@ -93,6 +95,11 @@ impl Engine {
         let connection = self.required_connection(&spec.connection_id).await?;
         let source = self.open_source(&connection)?;
         let name = &stream.request.stream.name;
+        if stream.selection.resync.is_some() {
+            // Durably, and before the table is prepared: afterwards the difference can no longer be seen.
+            let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
+            self.actors.connector(&spec.connection_id, forget).await?;
+        }
         let cursor = match stream.request.mode {
             SyncMode::Full => None,
             SyncMode::Incremental => self.cursor(&spec.connection_id, name).await?,
@@ -110,17 +117,24 @@ impl Engine {
         Ok(Outcome::StreamPlanned { plan, load })
     }
 
-    async fn prepare_table(
-        &self,
-        destination_id: &str,
-        load: &TableLoad,
-    ) -> Result<crate::core::table::TableSchema> {
+    async fn prepare_table(&self, destination_id: &str, load: &TableLoad) -> Result<TableSchema> {
         let request = DestinationRequest::Prepare {
             destination_id: destination_id.to_owned(),
             load: Box::new(load.clone()),
         };
         match self.actors.destination(destination_id, request).await? {
             DestinationReply::Prepared { table } => Ok(table),
+            _ => Err(unexpected("DestinationDO")),
+        }
+    }
+
+    /// The destination's tables by schema and name, as its object last prepared them.
+    async fn tables_of(&self, destination_id: &str) -> Result<BTreeMap<(String, String), TableSchema>> {
+        match self.actors.destination(destination_id, DestinationRequest::Current).await? {
+            DestinationReply::Current { tables } => Ok(tables
+                .into_iter()
+                .map(|table| ((table.schema.clone(), table.table.clone()), table))
+                .collect()),
             _ => Err(unexpected("DestinationDO")),
         }
     }
