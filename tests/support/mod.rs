@@ -1,0 +1,3 @@
+//! Native adapters of the ports, for tests.
+
+pub mod objects;
