@@ -1,5 +1,6 @@
 //! A Fivetran that runs in your own Cloudflare account.
 
+pub mod api;
 pub mod connectors;
 pub mod control;
 pub mod core;
