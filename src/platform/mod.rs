@@ -1,7 +1,7 @@
 //! Ring 3: the ports on Cloudflare's bindings. Compiled for WASM only; everything above it is tested natively too.
 
 mod bindings;
-mod border;
+pub mod border;
 mod clock;
 pub mod durable;
 mod http;
