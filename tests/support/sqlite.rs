@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use fivetran_do::core::limits::{D1_MAX_COLUMNS, D1_MAX_ROW_BYTES, D1_MAX_SQL_BYTES};
 use fivetran_do::core::{Error, Result};
 use fivetran_do::ports::{LocalSql, QueryResult, SqlDatabase, SqlValue, Statement};
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
-use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::{Batch, Connection, ToSql};
 use serde_json::{Map, Number, Value};
 
@@ -216,7 +216,9 @@ fn to_sql_value(value: ValueRef<'_>) -> SqlValue {
         ValueRef::Null => SqlValue::Null,
         ValueRef::Integer(integer) => SqlValue::Integer(integer),
         ValueRef::Real(real) => SqlValue::Real(real),
-        ValueRef::Text(text) | ValueRef::Blob(text) => SqlValue::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            SqlValue::Text(String::from_utf8_lossy(text).into_owned())
+        }
     }
 }
 
