@@ -90,7 +90,7 @@ impl SqliteDatabase {
         self.statements.set(self.statements.get() + 1);
         let before = connection.total_changes();
         let mut prepared = connection.prepare_cached(&statement.sql).map_err(complaint)?;
-        let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let params = rusqlite::params_from_iter(statement.params.iter().map(Param));
         let mut cursor = prepared.query(params).map_err(complaint)?;
         let mut rows = Vec::new();
@@ -234,4 +234,18 @@ fn complaint(error: rusqlite::Error) -> Error {
 
 fn lost() -> Error {
     Error::internal("D1_ERROR: Network connection lost.")
+}
+
+#[test]
+fn a_restarted_object_finds_its_storage() {
+    let sql = MemoryLocalSql::new();
+    sql.exec(
+        "CREATE TABLE a (id INTEGER, t TEXT); INSERT INTO a VALUES (?1, ?2)",
+        &[i64::MAX.into(), "x".into()],
+    )
+    .unwrap();
+    let restarted = sql.clone();
+    drop(sql);
+    let rows = restarted.exec("SELECT id, t, NULL, 0.5 FROM a", &[]).unwrap();
+    assert_eq!(rows, [[SqlValue::Integer(i64::MAX), "x".into(), SqlValue::Null, SqlValue::Real(0.5)]]);
 }

@@ -48,8 +48,7 @@ pub(super) fn declared(column_type: ColumnType) -> &'static str {
 /// `None` when it is stored the same way. `to` is a type that [`ColumnType::widen`] can answer; `column` is SQL.
 pub(super) fn conversion(from: ColumnType, to: ColumnType, column: &str) -> Option<String> {
     use ColumnType::{
-        Binary, Boolean, Decimal, Double, Float, Int, Json, Long, NaiveDate, NaiveDatetime, NaiveTime, Short,
-        String, UtcDatetime,
+        Binary, Boolean, Decimal, Double, Float, Int, Long, NaiveDate, NaiveDatetime, Short, String,
     };
     let sql = match (from, to) {
         (Boolean, String) => format!("CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"),
@@ -83,7 +82,7 @@ pub(super) fn conversion(from: ColumnType, to: ColumnType, column: &str) -> Opti
                 (false, true) => return None,
             }
         }
-        (NaiveDate | NaiveTime | NaiveDatetime | UtcDatetime | Json | Decimal { .. }, String) => return None,
+        // Text is text already, integers are exact in every wider number, and a number stays one.
         _ => return None,
     };
     Some(sql)
