@@ -1,0 +1,42 @@
+/** The definition's fields other than configuration, as the API takes and shows them. */
+
+import type { Connection, ConnectionPatch, SyncMode } from '../types.ts'
+import type { Desired } from './desired.ts'
+
+type Settings = Pick<Desired['connection'], 'schedule' | 'syncMode' | 'paused'>
+type Fields = Pick<ConnectionPatch, 'schedule' | 'sync_mode' | 'paused'>
+
+/** For a new connection. */
+export function definitionFields({ schedule, syncMode, paused }: Settings): Fields {
+  const fields: Fields = {}
+  if (schedule !== undefined) fields.schedule = schedule
+  // The service knows which modes there are, and names them when it refuses one.
+  if (syncMode !== undefined) fields.sync_mode = syncMode as SyncMode
+  if (paused !== undefined) fields.paused = paused
+  return fields
+}
+
+/** For a connection that exists: what differs. What the definition does not mention stays as it is. */
+export function differingFields(current: Connection, wanted: Settings): Fields {
+  const fields = definitionFields(wanted)
+  if (fields.schedule !== undefined && samePhrase(fields.schedule, current.schedule)) delete fields.schedule
+  if (fields.sync_mode === current.sync_mode) delete fields.sync_mode
+  if (fields.paused === current.paused) delete fields.paused
+  return fields
+}
+
+/** `Every 15  minutes` is `every 15 minutes`. Phrases that differ and mean the same are sent again, which does no harm. */
+function samePhrase(wanted: string, current: string | undefined): boolean {
+  return current !== undefined && normal(wanted) === normal(current)
+}
+
+function normal(phrase: string): string {
+  return phrase.trim().toLowerCase().replaceAll(/\s+/g, ' ')
+}
+
+/** Databases bring schemas of their own and get a prefix for them; everything else gets one schema. */
+const DATABASES = /^(postgres|mysql|maria|mongo|sql_server|oracle|hyperdrive)/
+
+export function schemaField(service: string): 'schema' | 'schema_prefix' {
+  return DATABASES.test(service) ? 'schema_prefix' : 'schema'
+}

@@ -1,0 +1,223 @@
+/** Makes the service hold what a definition says: finds by name, creates what is missing, changes what differs. */
+
+import type { RequestOptions } from '../http.ts'
+import { ConflictError, NotFoundError, SetupTestsFailedError } from '../errors.ts'
+import type { ConnectionsResource } from '../resources/connections.ts'
+import type { DestinationsResource } from '../resources/destinations.ts'
+import type { GroupsResource } from '../resources/groups.ts'
+import type { Config, Connection, ConnectionPatch, Destination, SetupTest } from '../types.ts'
+import type { ConnectorDefinition } from './definition.ts'
+import { type Desired, canonicalJson, desired } from './desired.ts'
+import { difference } from './difference.ts'
+import { definitionFields, differingFields, schemaField } from './fields.ts'
+import { KeyedLock } from './lock.ts'
+
+interface Api {
+  groups: GroupsResource
+  destinations: DestinationsResource
+  connections: ConnectionsResource
+}
+
+export class Provisioner {
+  readonly #api: Api
+  readonly #env: object | undefined
+  readonly #locks = new KeyedLock()
+  /** Group ids by name, once found. */
+  readonly #groups = new Map<string, string>()
+  /** Secrets sent by this client, by object id: sent again only when the definition changes. */
+  readonly #sent = new Map<string, string>()
+
+  constructor(api: Api, env: object | undefined) {
+    this.#api = api
+    this.#env = env
+  }
+
+  /** One definition at a time per id, so that concurrent calls of one client never make two connections. */
+  ensure(definition: ConnectorDefinition, options: RequestOptions): Promise<Connection> {
+    return this.#locks.run(`connector ${definition.id}`, async () => {
+      const want = await desired(definition, this.#env)
+      const groupId = await this.#locks.run(`group ${want.group.name}`, () => this.#destination(want, options))
+      return this.#connection(definition.id, want, groupId, options)
+    })
+  }
+
+  /** The connection of a definition, without creating anything. */
+  async find(definition: ConnectorDefinition, options: RequestOptions): Promise<Connection | undefined> {
+    const want = await desired(definition, this.#env)
+    const groupId = await this.#findGroup(want.group.name, options)
+    return groupId === undefined ? undefined : this.#findConnection(groupId, want.connection.schema, options)
+  }
+
+  /** Forgets what this client remembers of a connection: it was deleted. */
+  forget(connectionId: string): void {
+    this.#sent.delete(connectionId)
+    this.#groups.clear()
+  }
+
+  async #findGroup(name: string, options: RequestOptions): Promise<string | undefined> {
+    const known = this.#groups.get(name)
+    if (known !== undefined) return known
+    for await (const group of this.#api.groups.list({ limit: 1000, signal: options.signal })) {
+      this.#groups.set(group.name, group.id)
+    }
+    return this.#groups.get(name)
+  }
+
+  async #group(name: string, options: RequestOptions): Promise<string> {
+    const found = await this.#findGroup(name, options)
+    if (found !== undefined) return found
+    const created = await orOnConflict(
+      async () => (await this.#api.groups.create({ name }, options)).id,
+      () => this.#findGroup(name, options),
+    )
+    this.#groups.set(name, created)
+    return created
+  }
+
+  /** The group's id, which is its destination's. */
+  async #destination(want: Desired, options: RequestOptions): Promise<string> {
+    const groupId = await this.#group(want.group.name, options)
+    const { service, config } = want.destination
+    const current = await this.#findDestination(groupId, options)
+    if (current === undefined) {
+      const created = await orOnConflict(
+        () =>
+          this.#api.destinations.create(
+            { group_id: groupId, service, time_zone_offset: '0', config, run_setup_tests: true },
+            options,
+          ),
+        () => this.#findDestination(groupId, options),
+      )
+      this.#remember(groupId, config)
+      mustPass(`The ${service} destination of group ${want.group.name}`, groupId, created.setup_tests)
+      return groupId
+    }
+    if (current.service !== service) {
+      throw new ConflictError(
+        `Group ${want.group.name} holds a ${current.service} destination, not ${service}: choose another ` +
+          '`destination.group`.',
+        { code: 'Conflict' },
+      )
+    }
+    const patch = this.#patchFor(groupId, config, current.config)
+    if (patch !== undefined) {
+      const patched = await this.#api.destinations.update(groupId, { config: patch, run_setup_tests: true }, options)
+      this.#remember(groupId, config)
+      mustPass(`The ${service} destination of group ${want.group.name}`, groupId, patched.setup_tests)
+    }
+    return groupId
+  }
+
+  async #findDestination(groupId: string, options: RequestOptions): Promise<Destination | undefined> {
+    try {
+      return await this.#api.destinations.get(groupId, options)
+    } catch (error) {
+      if (error instanceof NotFoundError) return undefined
+      throw error
+    }
+  }
+
+  async #findConnection(groupId: string, schema: string, options: RequestOptions): Promise<Connection | undefined> {
+    const candidates = this.#api.connections.list({ groupId, schema, signal: options.signal })
+    for await (const connection of candidates) {
+      // Asked again here: a server that ignores a filter must not make us change somebody else's connection.
+      if (connection.schema === schema && connection.group_id === groupId) return connection
+    }
+    return undefined
+  }
+
+  async #connection(id: string, want: Desired, groupId: string, options: RequestOptions): Promise<Connection> {
+    const { schema, service, config } = want.connection
+    const found = await this.#findConnection(groupId, schema, options)
+    if (found !== undefined) return this.#update(id, want, found, options)
+    await this.#mustNotBeElsewhere(id, schema, service, options)
+    let created = true
+    const connection = await orOnConflict(
+      () => this.#create(want, groupId, options),
+      () => {
+        created = false
+        return this.#findConnection(groupId, schema, options)
+      },
+    )
+    if (!created) return this.#update(id, want, connection, options)
+    this.#remember(connection.id, config)
+    mustPass(`Connector ${id}`, connection.id, connection.setup_tests)
+    return connection
+  }
+
+  #create(want: Desired, groupId: string, options: RequestOptions): Promise<Connection> {
+    const { service, schema, config } = want.connection
+    return this.#api.connections.create(
+      {
+        group_id: groupId,
+        service,
+        config: { ...config, [schemaField(service)]: schema },
+        run_setup_tests: true,
+        ...definitionFields(want.connection),
+      },
+      options,
+    )
+  }
+
+  /** A connection cannot move to another destination: say so, rather than leave the old one running beside a new one. */
+  async #mustNotBeElsewhere(id: string, schema: string, service: string, options: RequestOptions): Promise<void> {
+    for await (const other of this.#api.connections.list({ schema, signal: options.signal })) {
+      if (other.schema !== schema || other.service !== service) continue
+      throw new ConflictError(
+        `Connector ${id} exists already with another destination (connection ${other.id} in group ` +
+          `${other.group_id}), and a connection cannot move. Delete that one first, or choose another id.`,
+        { code: 'Conflict' },
+      )
+    }
+  }
+
+  async #update(id: string, want: Desired, current: Connection, options: RequestOptions): Promise<Connection> {
+    const { service, config } = want.connection
+    if (current.service !== service) {
+      throw new ConflictError(
+        `Connector ${id} is a ${current.service} connection at the service (${current.id}), not ${service}. Delete it ` +
+          'first, or choose another id.',
+        { code: 'Conflict' },
+      )
+    }
+    const patch: ConnectionPatch = differingFields(current, want.connection)
+    const configPatch = this.#patchFor(current.id, config, current.config)
+    if (configPatch !== undefined) patch.config = configPatch
+    const untested = current.status.setup_state !== 'connected'
+    if (Object.keys(patch).length === 0 && !untested) return current
+    patch.run_setup_tests = configPatch !== undefined || untested
+    const updated = await this.#api.connections.update(current.id, patch, options)
+    this.#remember(current.id, config)
+    mustPass(`Connector ${id}`, updated.id, updated.setup_tests)
+    return updated
+  }
+
+  #patchFor(objectId: string, wanted: Config, current: Config | undefined): Config | undefined {
+    const { changed, secret } = difference(wanted, current)
+    const sent = this.#sent.get(objectId) === canonicalJson(wanted)
+    const patch = sent ? changed : { ...changed, ...secret }
+    return Object.keys(patch).length === 0 ? undefined : patch
+  }
+
+  #remember(objectId: string, config: Config): void {
+    this.#sent.set(objectId, canonicalJson(config))
+  }
+}
+
+/** Somebody else may create the same thing at the same time: then theirs is the one. */
+async function orOnConflict<T>(create: () => Promise<T>, find: () => Promise<T | undefined>): Promise<T> {
+  try {
+    return await create()
+  } catch (error) {
+    if (!(error instanceof ConflictError)) throw error
+    const found = await find()
+    if (found === undefined) throw error
+    return found
+  }
+}
+
+function mustPass(what: string, id: string, tests: SetupTest[] | undefined): void {
+  if (tests?.some((test) => test.status === 'FAILED' || test.status === 'JOB_FAILED')) {
+    throw new SetupTestsFailedError(what, id, tests)
+  }
+}

@@ -1,0 +1,32 @@
+import { type RequestOptions, type Transport, path } from '../http.ts'
+import type { ListOptions, Listing } from '../pages.ts'
+import type { Run } from '../types.ts'
+import { listing } from './listing.ts'
+
+/** The syncs of a connection. */
+export class RunsResource {
+  readonly #transport: Transport
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+  }
+
+  /** Newest first. */
+  list(connectionId: string, options: ListOptions = {}): Listing<Run> {
+    return listing(this.#transport, path`/v1/connections/${connectionId}/runs`, options)
+  }
+
+  /** One run with its tables. */
+  get(connectionId: string, runId: string, options: RequestOptions = {}): Promise<Run> {
+    return this.#transport.send({
+      ...options,
+      method: 'GET',
+      path: path`/v1/connections/${connectionId}/runs/${runId}`,
+    })
+  }
+
+  /** The running sync, or the last one, as it is at this moment. */
+  progress(connectionId: string, options: RequestOptions = {}): Promise<Run | undefined> {
+    return this.#transport.send({ ...options, method: 'GET', path: path`/v1/connections/${connectionId}/progress` })
+  }
+}
