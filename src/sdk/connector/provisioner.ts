@@ -1,7 +1,7 @@
 /** Makes the service hold what a definition says: finds by name, creates what is missing, changes what differs. */
 
 import type { RequestOptions } from '../http.ts'
-import { ConflictError, NotFoundError, SetupTestsFailedError } from '../errors.ts'
+import { ConflictError, InvalidInputError, NotFoundError, SetupTestsFailedError } from '../errors.ts'
 import type { ConnectionsResource } from '../resources/connections.ts'
 import type { DestinationsResource } from '../resources/destinations.ts'
 import type { GroupsResource } from '../resources/groups.ts'
@@ -26,6 +26,8 @@ export class Provisioner {
   readonly #groups = new Map<string, string>()
   /** Secrets sent by this client, by object id: sent again only when the definition changes. */
   readonly #sent = new Map<string, string>()
+  /** Connector ids by group and schema: two ids must not end up as one connection. */
+  readonly #claims = new Map<string, string>()
 
   constructor(api: Api, env: object | undefined) {
     this.#api = api
@@ -36,6 +38,7 @@ export class Provisioner {
   ensure(definition: ConnectorDefinition, options: RequestOptions): Promise<Connection> {
     return this.#locks.run(`connector ${definition.id}`, async () => {
       const want = await desired(definition, this.#env)
+      this.#claim(definition.id, want)
       const groupId = await this.#locks.run(`group ${want.group.name}`, () => this.#destination(want, options))
       return this.#connection(definition.id, want, groupId, options)
     })
@@ -46,6 +49,20 @@ export class Provisioner {
     const want = await desired(definition, this.#env)
     const groupId = await this.#findGroup(want.group.name, options)
     return groupId === undefined ? undefined : this.#findConnection(groupId, want.connection.schema, options)
+  }
+
+  /** `a-b` and `a_b` give the same schema name, hence the same connection: refuse the second. */
+  #claim(id: string, { group, connection }: Desired): void {
+    const place = JSON.stringify([group.name, connection.schema])
+    const owner = this.#claims.get(place) ?? id
+    if (owner !== id) {
+      throw new InvalidInputError(
+        `Connectors ${owner} and ${id} would both be schema ${connection.schema} of the same destination. Give one of ` +
+          'them another id or another `schema`.',
+        { code: 'InvalidInput' },
+      )
+    }
+    this.#claims.set(place, id)
   }
 
   /** Forgets what this client remembers of a connection: it was deleted. */
@@ -89,7 +106,7 @@ export class Provisioner {
         () => this.#findDestination(groupId, options),
       )
       this.#remember(groupId, config)
-      mustPass(`The ${service} destination of group ${want.group.name}`, groupId, created.setup_tests)
+      mustPass(nameOf(want), groupId, created.setup_tests)
       return groupId
     }
     if (current.service !== service) {
@@ -99,11 +116,13 @@ export class Provisioner {
         { code: 'Conflict' },
       )
     }
-    const patch = this.#patchFor(groupId, config, current.config)
-    if (patch !== undefined) {
-      const patched = await this.#api.destinations.update(groupId, { config: patch, run_setup_tests: true }, options)
+    const { patch, test } = this.#patchFor(groupId, config, current.config)
+    const run_setup_tests = test || current.setup_status !== 'CONNECTED'
+    if (patch !== undefined || run_setup_tests) {
+      const body = { ...(patch && { config: patch }), run_setup_tests }
+      const patched = await this.#api.destinations.update(groupId, body, options)
       this.#remember(groupId, config)
-      mustPass(`The ${service} destination of group ${want.group.name}`, groupId, patched.setup_tests)
+      if (run_setup_tests) mustPass(nameOf(want), groupId, patched.setup_tests)
     }
     return groupId
   }
@@ -121,7 +140,10 @@ export class Provisioner {
     const candidates = this.#api.connections.list({ groupId, schema, signal: options.signal })
     for await (const connection of candidates) {
       // Asked again here: a server that ignores a filter must not make us change somebody else's connection.
-      if (connection.schema === schema && connection.group_id === groupId) return connection
+      if (connection.schema === schema && connection.group_id === groupId) {
+        // Listings leave the configuration out.
+        return this.#api.connections.get(connection.id, options)
+      }
     }
     return undefined
   }
@@ -181,22 +203,28 @@ export class Provisioner {
       )
     }
     const patch: ConnectionPatch = differingFields(current, want.connection)
-    const configPatch = this.#patchFor(current.id, config, current.config)
+    const { patch: configPatch, test } = this.#patchFor(current.id, config, current.config)
     if (configPatch !== undefined) patch.config = configPatch
-    const untested = current.status.setup_state !== 'connected'
-    if (Object.keys(patch).length === 0 && !untested) return current
-    patch.run_setup_tests = configPatch !== undefined || untested
-    const updated = await this.#api.connections.update(current.id, patch, options)
+    const run_setup_tests = test || current.status.setup_state !== 'connected'
+    if (Object.keys(patch).length === 0 && !run_setup_tests) return current
+    const updated = await this.#api.connections.update(current.id, { ...patch, run_setup_tests }, options)
     this.#remember(current.id, config)
-    mustPass(`Connector ${id}`, updated.id, updated.setup_tests)
+    if (run_setup_tests) mustPass(`Connector ${id}`, updated.id, updated.setup_tests)
     return updated
   }
 
-  #patchFor(objectId: string, wanted: Config, current: Config | undefined): Config | undefined {
-    const { changed, secret } = difference(wanted, current)
-    const sent = this.#sent.get(objectId) === canonicalJson(wanted)
-    const patch = sent ? changed : { ...changed, ...secret }
-    return Object.keys(patch).length === 0 ? undefined : patch
+  /**
+   * What to send, and whether to run the setup tests on it. Secrets are sent once by each client, because whether they
+   * changed cannot be seen; alone they are not worth a visit to the source each time a program starts.
+   */
+  #patchFor(objectId: string, wanted: Config, current: Config | undefined): { patch: Config | undefined; test: boolean } {
+    const { changed, secret } = difference(wanted, current ?? {})
+    const known = this.#sent.get(objectId)
+    const now = canonicalJson(wanted)
+    const patch = known === now ? changed : { ...changed, ...secret }
+    const rotated = known !== undefined && known !== now && Object.keys(secret).length > 0
+    const test = Object.keys(changed).length > 0 || rotated
+    return { patch: Object.keys(patch).length === 0 ? undefined : patch, test }
   }
 
   #remember(objectId: string, config: Config): void {
@@ -214,6 +242,10 @@ async function orOnConflict<T>(create: () => Promise<T>, find: () => Promise<T |
     if (found === undefined) throw error
     return found
   }
+}
+
+function nameOf({ group, destination }: Desired): string {
+  return `The ${destination.service} destination of group ${group.name}`
 }
 
 function mustPass(what: string, id: string, tests: SetupTest[] | undefined): void {
