@@ -70,7 +70,7 @@ export class SetupTestsFailedError extends FivetranError {
   readonly tests: SetupTest[]
 
   constructor(what: string, objectId: string, tests: SetupTest[]) {
-    const failed = tests.filter((test) => test.status === 'FAILED' || test.status === 'JOB_FAILED')
+    const failed = tests.filter((test) => test.status === 'FAILED')
     const details = failed.map((test) => (test.message ? `${test.title}: ${test.message}` : test.title))
     super(`${what} does not pass its setup tests${details.length > 0 ? `. ${details.join('; ')}` : ''}`, {
       code: 'SetupTestsFailed',

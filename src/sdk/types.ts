@@ -13,8 +13,10 @@ export const MASKED = '******'
 
 export interface AccountInfo {
   account_id: string
-  account_name?: string | null
+  account_name: string
+  /** Set for the owner's key. */
   user_id?: string | null
+  /** Set for every other key. */
   system_key_id?: string | null
 }
 
@@ -26,9 +28,8 @@ export interface Group {
 
 export interface SetupTest {
   title: string
-  status: 'PASSED' | 'SKIPPED' | 'WARNING' | 'FAILED' | 'JOB_FAILED'
-  message?: string | null
-  details?: unknown
+  status: 'PASSED' | 'SKIPPED' | 'WARNING' | 'FAILED'
+  message: string
 }
 
 export type Config = Record<string, unknown>
@@ -40,11 +41,13 @@ export interface Destination {
   service: string
   region: string
   time_zone_offset: string
-  daylight_saving_time_enabled?: boolean
-  setup_status: 'INCOMPLETE' | 'CONNECTED' | 'BROKEN' | 'incomplete' | 'connected' | 'broken'
-  /** Secrets masked. */
-  config?: Config
-  setup_tests?: SetupTest[]
+  daylight_saving_time_enabled: boolean
+  networking_method: string
+  setup_status: 'INCOMPLETE' | 'CONNECTED' | 'BROKEN'
+  /** Secrets masked. Left out of listings. */
+  config?: Config | null
+  /** Left out of listings. */
+  setup_tests?: SetupTest[] | null
 }
 
 export interface NewDestination {
@@ -69,7 +72,6 @@ export interface DestinationPatch {
 export interface Task {
   code: string
   message: string
-  details?: unknown
 }
 
 export type SetupState = 'incomplete' | 'connected' | 'broken'
@@ -79,7 +81,6 @@ export interface ConnectionStatus {
   setup_state: SetupState
   sync_state: SyncState
   update_state: 'on_schedule' | 'delayed'
-  schema_status?: string | null
   is_historical_sync: boolean
   rescheduled_for?: Timestamp | null
   tasks: Task[]
@@ -93,26 +94,41 @@ export interface Connection {
   id: string
   group_id: string
   service: string
-  service_version?: number
-  /** Name of the connection: the schema at the destination, or its prefix for databases. */
+  service_version: number
+  /** Name of the connection: the schema at the destination, or the prefix of the schemas for databases. */
   schema: string
   paused: boolean
+  pause_after_trial: boolean
   status: ConnectionStatus
-  sync_frequency: SyncFrequency
+  /** Minutes. */
+  sync_frequency: number
+  /** `HH:00` in the destination's time zone. */
   daily_sync_time?: string | null
   schedule_type: 'auto' | 'manual'
-  sync_mode: SyncMode
   /** Ours: the schedule in words. */
-  schedule?: string
-  /** Ours: when the clock starts the next sync. */
-  next_sync_at?: Timestamp | null
+  schedule_phrase: string
+  /** Ours. */
+  sync_mode: SyncMode
   connected_by?: string | null
   created_at: Timestamp
-  succeeded_at: Timestamp | null
-  failed_at: Timestamp | null
+  /** End of the last sync that succeeded. */
+  succeeded_at?: Timestamp | null
+  /** End of the last sync that failed. */
+  failed_at?: Timestamp | null
+  /** Ours: when the clock starts the next sync; null when it will not. */
+  next_sync_at?: Timestamp | null
   /** Secrets masked. */
   config: Config
-  setup_tests?: SetupTest[]
+  /** Left out of listings. */
+  setup_tests?: SetupTest[] | null
+  data_delay_sensitivity: string
+  data_delay_threshold?: number | null
+  networking_method: string
+  destination_schema_names: string
+  proxy_agent_id?: string | null
+  private_link_id?: string | null
+  hybrid_deployment_agent_id?: string | null
+  source_sync_details: Record<string, unknown>
 }
 
 export interface NewConnection {
@@ -127,6 +143,8 @@ export interface NewConnection {
   schedule?: string
   /** Ours. Default `incremental`. */
   sync_mode?: SyncMode
+  /** What happens to new schemas, tables and columns. Default `ALLOW_ALL`. */
+  schema_change_handling?: SchemaChangeHandling
   /** Default true: the source is opened and checked before the answer. */
   run_setup_tests?: boolean
 }
@@ -139,6 +157,8 @@ export interface ConnectionPatch {
   schedule_type?: 'auto' | 'manual'
   schedule?: string
   sync_mode?: SyncMode
+  schema_change_handling?: SchemaChangeHandling
+  /** True reads all history again. */
   is_historical_sync?: boolean
   run_setup_tests?: boolean
 }
@@ -244,31 +264,36 @@ export interface ProgressTable {
   error?: ErrorReport | null
 }
 
-/** One sync of a connection. */
-export interface Run {
+/** How far a sync is. */
+export interface RunProgress {
   id: string
-  connection_id: string
-  number: number
-  trigger: 'schedule' | 'manual' | 'resync'
   state: RunState
   phase: RunPhase
   started_at: Timestamp
   ended_at?: Timestamp | null
+  tables: ProgressTable[]
+  error?: ErrorReport | null
+}
+
+/** One sync of a connection, as kept. */
+export interface Run extends Omit<RunProgress, 'tables'> {
+  connection_id: string
+  /** Within the connection, from 1. */
+  number: number
+  trigger: 'schedule' | 'manual' | 'resync'
   /** Sum over the tables. */
   counts: Counts
-  /** Given for a single run; listings leave it out. */
-  tables?: ProgressTable[]
-  error?: ErrorReport | null
+  /** Left out of listings. */
+  tables?: ProgressTable[] | null
 }
 
 /** Something that happened to a connection, in Fivetran's vocabulary (`sync_start`, `records_modified` …). */
 export interface LogEvent {
   id: string
-  connection_id: string
   run_id?: string | null
   level: 'INFO' | 'WARNING' | 'SEVERE'
   event: string
-  data: Record<string, unknown>
+  data: unknown
   created_at: Timestamp
 }
 
@@ -278,18 +303,23 @@ export interface SchemaVersion {
   table: string
   version: number
   detected_at: Timestamp
+  /** The sync that found it; null for a reload. */
   run_id?: string | null
-  stream: Record<string, unknown>
-  diff: Record<string, unknown>
+  /** Null when the table was gone. */
+  stream?: unknown
+  diff: unknown
 }
 
 /** A source the service knows. */
 export interface ConnectorType {
+  /** What `service` is to be. */
   id: string
   name: string
   type: string
-  description?: string
-  service_status?: string
+  description: string
+  connector_class: string
+  service_status: string
+  supported_features: { id: string }[]
   /** JSON schema of `config`; only when one type is asked for. */
-  config?: Record<string, unknown>
+  config?: unknown
 }

@@ -5,12 +5,12 @@ import type { Listeners, SyncCompleteEvent, SyncErrorEvent } from '../events.ts'
 import type { RequestOptions } from '../http.ts'
 import type { ListOptions, Listing } from '../pages.ts'
 import type { ConnectionsResource } from '../resources/connections.ts'
-import type { Connection, LogEvent, Run, Scope } from '../types.ts'
+import type { Connection, LogEvent, Run, RunProgress, Scope } from '../types.ts'
 import type { ConnectorDefinition } from './definition.ts'
 import type { Provisioner } from './provisioner.ts'
-import { type SyncProgress, type SyncResult, progressOf, resultOf } from './run.ts'
+import { type SyncProgress, type SyncResult, hasEnded, progressOf, resultOf } from './run.ts'
 import { type ConnectorStatus, statusOf } from './status.ts'
-import { STILL_RUNNING, waitForEnd } from './wait.ts'
+import { STILL_RUNNING, waitForEnd, waitForStart } from './wait.ts'
 
 export interface SyncOptions {
   /** Wait for the end. Default true. */
@@ -64,13 +64,16 @@ export class Connector {
    * Throws `SyncFailedError` when the sync ends without success.
    */
   sync(options: SyncOptions = {}): Promise<SyncResult> {
-    return this.#run(options, (id, request) => this.#deps.connections.sync(id, request))
+    return this.#run(options, (id, request) => this.#deps.connections.sync(id, request), true)
   }
 
-  /** Reads all history again. Rows that are gone at the source are marked `_fivetran_deleted`. */
+  /**
+   * Reads all history again, and waits as `sync` does. Rows that are gone at the source are marked `_fivetran_deleted`.
+   * Cancels the sync that is running, if there is one.
+   */
   resync(options: ResyncOptions = {}): Promise<SyncResult> {
     const scope = options.tables === undefined ? undefined : scopeOf(options.tables)
-    return this.#run(options, (id, request) => this.#deps.connections.resync(id, scope, request))
+    return this.#run(options, (id, request) => this.#deps.connections.resync(id, scope, request), false)
   }
 
   /** Health, last and next sync. */
@@ -78,7 +81,7 @@ export class Connector {
     return this.#withConnection(options, async (id) => {
       const [connection, run] = await Promise.all([
         this.#deps.connections.get(id, options),
-        this.#deps.connections.progress(id, options),
+        this.#deps.connections.runs.progress(id, options),
       ])
       return statusOf(connection, run)
     })
@@ -93,13 +96,13 @@ export class Connector {
     await this.#withConnection(options, (id) => this.#deps.connections.update(id, { paused: false }, options))
   }
 
-  /** What happened, newest first. */
+  /** What happened, oldest first. */
   async *logs(options: ListOptions & { runId?: string } = {}): AsyncGenerator<LogEvent, void, undefined> {
     const id = await this.#id(options)
     yield* this.#deps.connections.logs(id, options)
   }
 
-  /** Its syncs, newest first. */
+  /** Its syncs, oldest first. */
   async *runs(options: ListOptions = {}): AsyncGenerator<Run, void, undefined> {
     const id = await this.#id(options)
     const listing: Listing<Run> = this.#deps.connections.runs.list(id, options)
@@ -145,16 +148,21 @@ export class Connector {
 
   async #run(
     options: SyncOptions,
-    start: (id: string, request: RequestOptions) => Promise<{ run_id?: string } | undefined>,
+    start: (id: string, request: RequestOptions) => Promise<void>,
+    joins: boolean,
   ): Promise<SyncResult> {
     const request = { signal: options.signal }
+    const { runs } = this.#deps.connections
     try {
-      const { id, runId } = await this.#withConnection(request, async (id) => {
-        const started = await start(id, request)
-        return { id, runId: started?.run_id }
+      const { id, before } = await this.#withConnection(request, async (id) => {
+        const before = await runs.progress(id, request)
+        await start(id, request)
+        return { id, before }
       })
-      const run = await this.#follow(id, runId, options)
-      const result = resultOf(run, run.connection_id)
+      const started = await waitForStart(() => runs.progress(id, request), before, joins, options.signal)
+      const run = options.wait === false ? started : await this.#follow(id, started, options)
+      if (hasEnded(run.state) && run.state !== 'SUCCESSFUL') throw await this.#failure(id, run, options.signal)
+      const result = resultOf(run, id)
       if (result.status === 'succeeded') await this.#deps.completed.emit({ connectorId: this.id, ...result })
       return result
     } catch (error) {
@@ -165,29 +173,23 @@ export class Connector {
     }
   }
 
-  /** The started run: as it is now, or as it ended well. */
-  async #follow(connectionId: string, runId: string | undefined, options: SyncOptions): Promise<Run> {
+  /** The run as it ended. */
+  async #follow(connectionId: string, started: RunProgress, options: SyncOptions): Promise<RunProgress> {
     const { signal, timeoutMs, onProgress } = options
-    const look = () => this.#look(connectionId, runId, signal)
-    if (options.wait === false) return look()
-    const onChange = onProgress && ((run: Run) => onProgress(progressOf(run, Date.now())))
-    const run = await waitForEnd(look, { signal, timeoutMs, onChange })
-    if (run.state !== 'SUCCESSFUL') throw await this.#failure(connectionId, run, signal)
-    return run
+    const look = async (): Promise<RunProgress> => {
+      const live = await this.#deps.connections.runs.progress(connectionId, { signal })
+      if (live?.id === started.id) return live
+      // Another run has taken its place: what is left is the record of it.
+      const kept = await this.#deps.connections.runs.get(connectionId, started.id, { signal })
+      return { ...kept, tables: kept.tables ?? [] }
+    }
+    const onChange = onProgress && ((run: RunProgress) => onProgress(progressOf(run, Date.now())))
+    return waitForEnd(look, { signal, timeoutMs, onChange })
   }
 
-  /** The live view of the run; once another run has taken its place, the record of it. */
-  async #look(connectionId: string, runId: string | undefined, signal: AbortSignal | undefined): Promise<Run> {
-    const { connections } = this.#deps
-    const live = await connections.progress(connectionId, { signal })
-    if (live !== undefined && (runId === undefined || live.id === runId)) return live
-    if (runId !== undefined) return connections.runs.get(connectionId, runId, { signal })
-    throw new NotFoundError(`Connection ${connectionId} has no sync yet.`, { code: 'NotFound_Run' })
-  }
-
-  async #failure(connectionId: string, run: Run, signal: AbortSignal | undefined): Promise<SyncFailedError> {
+  async #failure(connectionId: string, run: RunProgress, signal: AbortSignal | undefined): Promise<SyncFailedError> {
     const { status } = await this.#deps.connections.get(connectionId, { signal })
-    const tables = (run.tables ?? []).filter((table) => table.state === 'failed')
+    const tables = run.tables.filter((table) => table.state === 'failed')
     const report = run.error ?? tables.find((table) => table.error)?.error
     const reason = report ? [report.message, report.remedy].filter(Boolean).join(' ') : `It ended ${run.state}.`
     return new SyncFailedError(`The sync of connector ${this.id} failed: ${reason}`, report?.kind ?? run.state, {

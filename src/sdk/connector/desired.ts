@@ -20,10 +20,18 @@ export interface Desired {
   }
 }
 
+/** Characters in the name of a schema at the service. */
+const MAX_SCHEMA_NAME = 63
+
 /** Checks a definition. Everything that needs no network is said here, when the connector is created. */
 export function validate(definition: ConnectorDefinition): void {
   const { id, source, destination, transform } = definition
   check(typeof id === 'string' && /[a-z0-9]/i.test(id), 'id: give the connector an id with at least one letter or digit.')
+  const schema = definition.schema ?? schemaName(id)
+  check(
+    schema.length <= MAX_SCHEMA_NAME,
+    `id: ${schema} is longer than the ${MAX_SCHEMA_NAME} characters a schema name may have. Set \`schema\` to a shorter one.`,
+  )
   check(typeof source?.type === 'string' && source.type !== '', "source.type: name the source, for example 'postgres'.")
   check(
     typeof destination?.type === 'string' && destination.type !== '',

@@ -19,19 +19,18 @@ export function definitionFields({ schedule, syncMode, paused }: Settings): Fiel
 /** For a connection that exists: what differs. What the definition does not mention stays as it is. */
 export function differingFields(current: Connection, wanted: Settings): Fields {
   const fields = definitionFields(wanted)
-  if (fields.schedule !== undefined && samePhrase(fields.schedule, current.schedule)) delete fields.schedule
+  if (fields.schedule !== undefined && samePhrase(fields.schedule, current.schedule_phrase)) delete fields.schedule
   if (fields.sync_mode === current.sync_mode) delete fields.sync_mode
   if (fields.paused === current.paused) delete fields.paused
   return fields
 }
 
-/** `Every 15  minutes` is `every 15 minutes`. Phrases that differ and mean the same are sent again, which does no harm. */
-function samePhrase(wanted: string, current: string | undefined): boolean {
-  return current !== undefined && normal(wanted) === normal(current)
-}
-
-function normal(phrase: string): string {
-  return phrase.trim().toLowerCase().replaceAll(/\s+/g, ' ')
+/**
+ * `Every 15  minutes` is `every 15 minutes`. The service answers with its own wording (`every hour` for `hourly`); a
+ * phrase of another wording is sent again, and changes nothing there when it means the same.
+ */
+function samePhrase(wanted: string, current: string): boolean {
+  return wanted.trim().toLowerCase().replaceAll(/\s+/g, ' ') === current
 }
 
 /** Databases bring schemas of their own and get a prefix for them; everything else gets one schema. */

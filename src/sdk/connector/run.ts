@@ -1,6 +1,6 @@
 /** A run as the connector handle shows it. */
 
-import type { ErrorReport, ProgressTable, Run, RunState } from '../types.ts'
+import type { ErrorReport, ProgressTable, RunProgress, RunState } from '../types.ts'
 
 /** One table of a sync. */
 export interface SyncedTable {
@@ -23,7 +23,7 @@ export interface SyncedTable {
 /** A sync under way. */
 export interface SyncProgress {
   runId: string
-  phase: Run['phase']
+  phase: RunProgress['phase']
   rows: number
   /** Undefined while no table has an estimate. */
   estimatedRows: number | undefined
@@ -54,8 +54,8 @@ export function hasEnded(state: RunState): boolean {
   return state !== 'RUNNING'
 }
 
-export function tablesOf(run: Run): SyncedTable[] {
-  return (run.tables ?? []).map((table) => ({
+export function tablesOf(run: RunProgress): SyncedTable[] {
+  return run.tables.map((table) => ({
     schema: table.schema,
     table: table.table,
     mode: table.mode,
@@ -70,13 +70,13 @@ export function tablesOf(run: Run): SyncedTable[] {
 }
 
 /** Progress at `now` (milliseconds, epoch). */
-export function progressOf(run: Run, now: number): SyncProgress {
+export function progressOf(run: RunProgress, now: number): SyncProgress {
   const tables = tablesOf(run)
   const startedAt = new Date(run.started_at)
   const end = run.ended_at ? Date.parse(run.ended_at) : now
   // The server's clock may be ahead of ours: elapsed time is never negative.
   const elapsedMs = Math.max(0, end - startedAt.getTime())
-  const rows = total(tables, (table) => table.rows)
+  const rows = rowsOf(tables)
   const estimated = tables.some((table) => table.estimatedRows !== undefined)
   return {
     runId: run.id,
@@ -91,18 +91,23 @@ export function progressOf(run: Run, now: number): SyncProgress {
   }
 }
 
-export function resultOf(run: Run, connectionId: string): SyncResult {
+export function resultOf(run: RunProgress, connectionId: string): SyncResult {
   const tables = tablesOf(run)
   return {
     status: hasEnded(run.state) ? 'succeeded' : 'running',
     runId: run.id,
     connectionId,
-    rowsSynced: total(tables, (table) => table.rows),
+    rowsSynced: rowsOf(tables),
     rowsDeleted: total(tables, (table) => table.deleted),
     tables,
     startedAt: new Date(run.started_at),
     endedAt: run.ended_at ? new Date(run.ended_at) : undefined,
   }
+}
+
+/** Rows of all tables together. */
+export function rowsOf(tables: SyncedTable[]): number {
+  return total(tables, (table) => table.rows)
 }
 
 function total(tables: SyncedTable[], of: (table: SyncedTable) => number): number {

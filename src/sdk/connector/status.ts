@@ -1,6 +1,7 @@
 /** Health of a connector in one word, and the facts behind it. */
 
-import type { Connection, Run, SetupTest, Task } from '../types.ts'
+import type { Connection, RunProgress, SetupTest, Task } from '../types.ts'
+import { rowsOf, tablesOf } from './run.ts'
 
 export type Health = 'healthy' | 'syncing' | 'failing' | 'paused' | 'incomplete'
 
@@ -25,20 +26,20 @@ export interface ConnectorStatus {
   failedTests: SetupTest[]
   connectionId: string
   /** The current or last sync. */
-  run: Run | undefined
+  run: RunProgress | undefined
 }
 
-export function statusOf(connection: Connection, run: Run | undefined): ConnectorStatus {
+export function statusOf(connection: Connection, run: RunProgress | undefined): ConnectorStatus {
   const tests = connection.setup_tests ?? []
   return {
     status: healthOf(connection),
     lastSync: dateOf(connection.succeeded_at),
     lastFailure: dateOf(connection.failed_at),
-    rowsSynced: run?.counts.written ?? 0,
+    rowsSynced: run === undefined ? 0 : rowsOf(tablesOf(run)),
     nextSync: dateOf(connection.next_sync_at),
     tasks: connection.status.tasks,
     warnings: connection.status.warnings,
-    failedTests: tests.filter((test) => test.status === 'FAILED' || test.status === 'JOB_FAILED'),
+    failedTests: tests.filter((test) => test.status === 'FAILED'),
     connectionId: connection.id,
     run,
   }
@@ -49,7 +50,7 @@ function healthOf({ paused, status, succeeded_at, failed_at }: Connection): Heal
   if (status.setup_state === 'incomplete') return 'incomplete'
   if (paused) return 'paused'
   // ISO-8601 in UTC with a fixed number of digits: text order is time order, to the microsecond a Date would cut off.
-  const failedLast = failed_at !== null && (succeeded_at === null || failed_at > succeeded_at)
+  const failedLast = failed_at && (!succeeded_at || failed_at > succeeded_at)
   return failedLast || status.setup_state === 'broken' || status.tasks.length > 0 ? 'failing' : 'healthy'
 }
 

@@ -6,7 +6,6 @@ import type {
   ConnectionState,
   LogEvent,
   NewConnection,
-  Run,
   Scope,
 } from '../types.ts'
 import { listing } from './listing.ts'
@@ -57,14 +56,14 @@ export class ConnectionsResource {
   }
 
   /** Starts a sync, unless one is running. `force` cancels the running one first. */
-  sync(id: string, options: RequestOptions & { force?: boolean } = {}): Promise<{ run_id?: string } | undefined> {
+  sync(id: string, options: RequestOptions & { force?: boolean } = {}): Promise<void> {
     const { force = false, ...rest } = options
     // Without force a second request finds the first one's run and leaves it alone.
     return this.#post(path`/v1/connections/${id}/sync`, { force }, rest, !force)
   }
 
-  /** Reads all history again: of everything, or of some tables. */
-  resync(id: string, scope?: Scope, options: RequestOptions = {}): Promise<{ run_id?: string } | undefined> {
+  /** Reads all history again, of everything or of some tables. Cancels a running sync first. */
+  resync(id: string, scope?: Scope, options: RequestOptions = {}): Promise<void> {
     return this.#post(path`/v1/connections/${id}/resync`, scope === undefined ? {} : { scope }, options, false)
   }
 
@@ -83,12 +82,7 @@ export class ConnectionsResource {
     })
   }
 
-  /** The running sync, or the last one; undefined before the first. */
-  async progress(id: string, options: RequestOptions = {}): Promise<Run | undefined> {
-    return this.runs.progress(id, options)
-  }
-
-  /** What happened, newest first. */
+  /** What happened, oldest first. */
   logs(id: string, options: ListOptions & { runId?: string } = {}): Listing<LogEvent> {
     return listing(this.#transport, path`/v1/connections/${id}/logs`, options, { run_id: options.runId })
   }

@@ -1,6 +1,6 @@
 import { type RequestOptions, type Transport, path } from '../http.ts'
 import type { ListOptions, Listing } from '../pages.ts'
-import type { Run } from '../types.ts'
+import type { Run, RunProgress } from '../types.ts'
 import { listing } from './listing.ts'
 
 /** The syncs of a connection. */
@@ -11,7 +11,7 @@ export class RunsResource {
     this.#transport = transport
   }
 
-  /** Newest first. */
+  /** Oldest first. */
   list(connectionId: string, options: ListOptions = {}): Listing<Run> {
     return listing(this.#transport, path`/v1/connections/${connectionId}/runs`, options)
   }
@@ -25,8 +25,13 @@ export class RunsResource {
     })
   }
 
-  /** The running sync, or the last one, as it is at this moment. */
-  progress(connectionId: string, options: RequestOptions = {}): Promise<Run | undefined> {
-    return this.#transport.send({ ...options, method: 'GET', path: path`/v1/connections/${connectionId}/progress` })
+  /** The running sync, or the last one, as it is at this moment; undefined before the first. */
+  async progress(connectionId: string, options: RequestOptions = {}): Promise<RunProgress | undefined> {
+    const answer = await this.#transport.send<{ run?: RunProgress | null }>({
+      ...options,
+      method: 'GET',
+      path: path`/v1/connections/${connectionId}/progress`,
+    })
+    return answer.run ?? undefined
   }
 }
