@@ -15,9 +15,9 @@ export interface AccountInfo {
   account_id: string
   account_name: string
   /** Set for the owner's key. */
-  user_id?: string | null
+  user_id?: string
   /** Set for every other key. */
-  system_key_id?: string | null
+  system_key_id?: string
 }
 
 export interface Group {
@@ -45,9 +45,9 @@ export interface Destination {
   networking_method: string
   setup_status: 'INCOMPLETE' | 'CONNECTED' | 'BROKEN'
   /** Secrets masked. Left out of listings. */
-  config?: Config | null
+  config?: Config
   /** Left out of listings. */
-  setup_tests?: SetupTest[] | null
+  setup_tests?: SetupTest[]
 }
 
 export interface NewDestination {
@@ -82,7 +82,7 @@ export interface ConnectionStatus {
   sync_state: SyncState
   update_state: 'on_schedule' | 'delayed'
   is_historical_sync: boolean
-  rescheduled_for?: Timestamp | null
+  rescheduled_for: Timestamp | null
   tasks: Task[]
   warnings: Task[]
 }
@@ -103,31 +103,31 @@ export interface Connection {
   /** Minutes. */
   sync_frequency: number
   /** `HH:00` in the destination's time zone. */
-  daily_sync_time?: string | null
+  daily_sync_time: string | null
   schedule_type: 'auto' | 'manual'
   /** Ours: the schedule in words. */
   schedule_phrase: string
   /** Ours. */
   sync_mode: SyncMode
-  connected_by?: string | null
+  connected_by: string | null
   created_at: Timestamp
   /** End of the last sync that succeeded. */
-  succeeded_at?: Timestamp | null
+  succeeded_at: Timestamp | null
   /** End of the last sync that failed. */
-  failed_at?: Timestamp | null
+  failed_at: Timestamp | null
   /** Ours: when the clock starts the next sync; null when it will not. */
-  next_sync_at?: Timestamp | null
+  next_sync_at: Timestamp | null
   /** Secrets masked. */
   config: Config
   /** Left out of listings. */
-  setup_tests?: SetupTest[] | null
+  setup_tests?: SetupTest[]
   data_delay_sensitivity: string
-  data_delay_threshold?: number | null
+  data_delay_threshold: number | null
   networking_method: string
   destination_schema_names: string
-  proxy_agent_id?: string | null
-  private_link_id?: string | null
-  hybrid_deployment_agent_id?: string | null
+  proxy_agent_id: string | null
+  private_link_id: string | null
+  hybrid_deployment_agent_id: string | null
   source_sync_details: Record<string, unknown>
 }
 
@@ -175,27 +175,29 @@ export type TableSyncMode = 'SOFT_DELETE' | 'HISTORY' | 'LIVE'
 
 export interface PatchSettings {
   allowed: boolean
-  reason_code?: string | null
-  reason?: string | null
+  reason_code?: 'SYSTEM_COLUMN' | 'DELETED'
+  reason?: string
 }
 
 export interface ColumnConfig {
   name_in_destination: string
   enabled: boolean
   hashed: boolean
-  is_primary_key?: boolean
+  is_primary_key: boolean
   enabled_patch_settings: PatchSettings
 }
 
 export interface TableConfig {
   name_in_destination: string
   enabled: boolean
-  sync_mode?: TableSyncMode
+  sync_mode: TableSyncMode
+  /** Ours: the column whose growth marks changes, where one was named. */
+  cursor_column?: string
   supports_columns_config: boolean
   supports_history_mode: boolean
   enabled_patch_settings: PatchSettings
   /** Only the columns somebody has set; `connections.schemas.columns` lists all. */
-  columns?: Record<string, ColumnConfig>
+  columns: Record<string, ColumnConfig>
 }
 
 /** Schemas, tables and columns by their names at the source. */
@@ -213,7 +215,10 @@ export interface ColumnPatch {
 
 export interface TablePatch {
   enabled?: boolean
+  /** Only `SOFT_DELETE` works yet; the service refuses the others. */
   sync_mode?: TableSyncMode
+  /** Ours: the column whose growth marks changes. */
+  cursor_column?: string
   columns?: Record<string, ColumnPatch>
 }
 
@@ -231,12 +236,35 @@ export type RunState = 'RUNNING' | 'SUCCESSFUL' | 'FAILURE' | 'FAILURE_WITH_TASK
 export type RunPhase = 'planning' | 'reading' | 'publishing' | 'closing' | 'done'
 export type LoadMode = 'full' | 'incremental'
 
+/** Class of a failure. Which ones a person must act on is said by the connection's tasks. */
+export type ErrorKind =
+  | 'invalid_input'
+  | 'not_found'
+  | 'conflict'
+  | 'source_auth'
+  | 'source_permission'
+  | 'source_config'
+  | 'source_unavailable'
+  | 'source_throttled'
+  | 'source_changed'
+  | 'data'
+  | 'destination_config'
+  | 'destination_unavailable'
+  | 'destination_limit'
+  | 'fenced'
+  | 'cancelled'
+  | 'mismatch'
+  | 'internal'
+
 /** Why something failed. */
 export interface ErrorReport {
-  kind: string
+  kind: ErrorKind
   message: string
-  field?: string | null
-  remedy?: string | null
+  /** The field at fault, for example `config.password`. */
+  field?: string
+  remedy?: string
+  /** What the other side asked for. */
+  retry_after_ms?: number
 }
 
 /** Rows of one table in one run. A run that succeeded has `read === written + filtered`. */
@@ -258,10 +286,10 @@ export interface ProgressTable {
   chunks_done: number
   counts: Counts
   /** By the source's own estimate. */
-  estimated_rows?: number | null
+  estimated_rows: number | null
   /** Rows at the destination that are not marked deleted, after the table was published. */
-  live_rows?: number | null
-  error?: ErrorReport | null
+  live_rows: number | null
+  error: ErrorReport | null
 }
 
 /** How far a sync is. */
@@ -270,9 +298,9 @@ export interface RunProgress {
   state: RunState
   phase: RunPhase
   started_at: Timestamp
-  ended_at?: Timestamp | null
+  ended_at: Timestamp | null
   tables: ProgressTable[]
-  error?: ErrorReport | null
+  error: ErrorReport | null
 }
 
 /** One sync of a connection, as kept. */
@@ -284,13 +312,13 @@ export interface Run extends Omit<RunProgress, 'tables'> {
   /** Sum over the tables. */
   counts: Counts
   /** Left out of listings. */
-  tables?: ProgressTable[] | null
+  tables?: ProgressTable[]
 }
 
 /** Something that happened to a connection, in Fivetran's vocabulary (`sync_start`, `records_modified` …). */
 export interface LogEvent {
   id: string
-  run_id?: string | null
+  run_id: string | null
   level: 'INFO' | 'WARNING' | 'SEVERE'
   event: string
   data: unknown
@@ -304,9 +332,9 @@ export interface SchemaVersion {
   version: number
   detected_at: Timestamp
   /** The sync that found it; null for a reload. */
-  run_id?: string | null
+  run_id: string | null
   /** Null when the table was gone. */
-  stream?: unknown
+  stream: unknown
   diff: unknown
 }
 

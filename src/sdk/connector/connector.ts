@@ -5,7 +5,7 @@ import type { Listeners, SyncCompleteEvent, SyncErrorEvent } from '../events.ts'
 import type { RequestOptions } from '../http.ts'
 import type { ListOptions, Listing } from '../pages.ts'
 import type { ConnectionsResource } from '../resources/connections.ts'
-import type { Connection, LogEvent, Run, RunProgress, Scope } from '../types.ts'
+import type { Connection, ErrorReport, LogEvent, Run, RunProgress, Scope } from '../types.ts'
 import type { ConnectorDefinition } from './definition.ts'
 import type { Provisioner } from './provisioner.ts'
 import { type SyncProgress, type SyncResult, hasEnded, progressOf, resultOf } from './run.ts'
@@ -184,6 +184,8 @@ export class Connector {
       return { ...kept, tables: kept.tables ?? [] }
     }
     const onChange = onProgress && ((run: RunProgress) => onProgress(progressOf(run, Date.now())))
+    onChange?.(started)
+    if (hasEnded(started.state)) return started
     return waitForEnd(look, { signal, timeoutMs, onChange })
   }
 
@@ -191,7 +193,7 @@ export class Connector {
     const { status } = await this.#deps.connections.get(connectionId, { signal })
     const tables = run.tables.filter((table) => table.state === 'failed')
     const report = run.error ?? tables.find((table) => table.error)?.error
-    const reason = report ? [report.message, report.remedy].filter(Boolean).join(' ') : `It ended ${run.state}.`
+    const reason = report ? sentences(report) : `It ended ${run.state}.`
     return new SyncFailedError(`The sync of connector ${this.id} failed: ${reason}`, report?.kind ?? run.state, {
       connectorId: this.id,
       connectionId,
@@ -202,6 +204,11 @@ export class Connector {
       rescheduledFor: status.rescheduled_for ? new Date(status.rescheduled_for) : undefined,
     })
   }
+}
+
+/** As the service words its own errors: what happened, then what to do. */
+function sentences({ message, remedy }: ErrorReport): string {
+  return remedy === undefined ? message : `${message.replace(/\.$/, '')}. ${remedy}`
 }
 
 /** `['public.users']` → `{ public: ['users'] }`. The first dot separates: a schema with a dot needs the object form. */

@@ -50,7 +50,7 @@ function healthOf({ paused, status, succeeded_at, failed_at }: Connection): Heal
   if (status.setup_state === 'incomplete') return 'incomplete'
   if (paused) return 'paused'
   // ISO-8601 in UTC with a fixed number of digits: text order is time order, to the microsecond a Date would cut off.
-  const failedLast = failed_at && (!succeeded_at || failed_at > succeeded_at)
+  const failedLast = failed_at !== null && (succeeded_at === null || failed_at > succeeded_at)
   return failedLast || status.setup_state === 'broken' || status.tasks.length > 0 ? 'failing' : 'healthy'
 }
 
