@@ -11,9 +11,11 @@ export async function compare({ source, d1, r2, fivetran, toD1, toR2 }) {
   const parquet = await manifests(r2, "demo");
   for (const { schema, table, inD1, inR2 } of await tablePairs(fivetran, toD1, toR2)) {
     const columns = source.mutable ? (CHECKED[table] ?? []) : [];
-    const expected = await atSource(source, schema, table, columns);
-    lines.push(line(`${table} in D1`, expected, await atD1(d1, inD1, columns)));
     const manifest = parquet.find((one) => one.schema === inR2.schema && one.table === inR2.table);
+    // A table without a key gets one made of its values, so rows that are alike in everything are one row there.
+    const distinct = manifest?.primary_key[0] === "_fivetran_id";
+    const expected = await atSource(source, schema, table, columns, distinct);
+    lines.push(line(`${table} in D1`, expected, await atD1(d1, inD1, columns)));
     lines.push(line(`${table} on R2`, expected, await atR2(r2, manifest, columns)));
   }
   return lines;
@@ -34,10 +36,11 @@ async function tablePairs(fivetran, toD1, toR2) {
   );
 }
 
-async function atSource({ query }, schema, table, columns) {
+async function atSource({ query }, schema, table, columns, distinct) {
   const sums = columns.map((column) => `, coalesce(sum("${column}"), 0) AS "${column}"`).join("");
   const name = [schema, table].map((part) => `"${part.replaceAll('"', '""')}"`).join(".");
-  const [row] = await query(`SELECT count(*) AS rows${sums} FROM ${name}`);
+  const rows = distinct ? "count(DISTINCT t::text)" : "count(*)";
+  const [row] = await query(`SELECT ${rows} AS rows${sums} FROM ${name} t`);
   return { rows: Number(row.rows), sums: columns.map((column) => Number(row[column])), deleted: 0 };
 }
 

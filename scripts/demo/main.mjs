@@ -1,5 +1,5 @@
 // A real database arrives in D1 and in Parquet on R2, moved by the real Worker: REST call -> queue -> Durable Objects ->
-// destination. What landed is then compared with the source by readers of its own. Exits with 1 when anything differs.
+// destination. What landed is then compared with the source by readers of its own.
 import { Fivetran } from "@dotdo/fivetran";
 import { startService } from "../dev/service.mjs";
 import { changeRows, deleteRows } from "./changes.mjs";
@@ -9,13 +9,12 @@ import { demoSource, userSource } from "./source.mjs";
 import { bold, bytes, cyan, detail, dim, failed, liveLine, number, passed, red, say, seconds, step, table } from "./terminal.mjs";
 
 const FLIGHTS = Math.min(Number(process.env.DEMO_FLIGHTS || 500_000), 3_000_000);
-const STARTED = Number(process.env.DEMO_STARTED || Date.now());
 const PREFIX = "demo";
 
 const closing = [];
 let differences = 0;
 
-async function main() {
+async function story() {
   say(bold("fivetran.do"));
   say("A Postgres database lands in D1 and in Parquet on R2, moved by the real Worker on this machine.");
   const source = await openSource();
@@ -173,17 +172,20 @@ async function close() {
   for (const stop of closing.reverse()) await stop().catch(() => {});
 }
 
-process.on("SIGINT", () => close().then(() => process.exit(130)));
-
-try {
-  await main();
-} catch (error) {
-  say(`\n${red(error.name ?? "Error")}: ${error.message}`);
-  for (const task of error.tasks ?? []) detail(`${task.code}: ${task.message}`);
-  if (process.env.DEBUG) console.error(error);
-  differences += 1;
-} finally {
-  await close();
+/** Runs the demo; resolves to whether everything matched. `started` (epoch, milliseconds) is when the whole thing began. */
+export async function demo(started) {
+  process.on("SIGINT", () => close().then(() => process.exit(130)));
+  try {
+    await story();
+  } catch (error) {
+    differences += 1;
+    say(`\n${red(error.name ?? "Error")}: ${error.message}`);
+    for (const { code, message } of error.tasks ?? []) detail(`${code}: ${message}`);
+    if (process.env.DEBUG) console.error(error);
+  } finally {
+    await close();
+  }
+  const verdict = differences === 0 ? bold("Everything matches.") : red("Something differs, see above.");
+  say(`\n${verdict}  ${dim(`${seconds(Date.now() - started)} in all`)}`);
+  return differences === 0;
 }
-say(`\n${differences === 0 ? bold("Everything matches.") : red(`${differences} differences.`)}  ${dim(`${seconds(Date.now() - STARTED)} in all`)}`);
-process.exit(differences === 0 ? 0 : 1);

@@ -1,17 +1,17 @@
 /** The client. */
 
-import { Connector } from './connector/connector.ts'
-import type { ConnectorDefinition } from './connector/definition.ts'
-import { validate } from './connector/desired.ts'
-import { Provisioner } from './connector/provisioner.ts'
-import { InvalidInputError } from './errors.ts'
-import { type Listener, Listeners, type SyncCompleteEvent, type SyncErrorEvent } from './events.ts'
-import { type Fetcher, type RetryOptions, Transport } from './http.ts'
-import { AccountResource } from './resources/account.ts'
-import { ConnectionsResource } from './resources/connections.ts'
-import { DestinationsResource } from './resources/destinations.ts'
-import { GroupsResource } from './resources/groups.ts'
-import { MetadataResource } from './resources/metadata.ts'
+import { Connector } from './connector/connector.js'
+import type { ConnectorDefinition } from './connector/definition.js'
+import { validate } from './connector/desired.js'
+import { Provisioner } from './connector/provisioner.js'
+import { InvalidInputError } from './errors.js'
+import { type Listener, Listeners, type SyncCompleteEvent, type SyncErrorEvent } from './events.js'
+import { type Fetcher, type RetryOptions, Transport } from './http.js'
+import { AccountResource } from './resources/account.js'
+import { ConnectionsResource } from './resources/connections.js'
+import { DestinationsResource } from './resources/destinations.js'
+import { GroupsResource } from './resources/groups.js'
+import { MetadataResource } from './resources/metadata.js'
 
 export interface FivetranOptions {
   apiKey: string

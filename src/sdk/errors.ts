@@ -1,6 +1,6 @@
 /** Errors of the SDK. Catch {@link FivetranError} for all of them, a subclass for one case. */
 
-import type { ProgressTable, RunState, SetupTest, Task } from './types.ts'
+import type { ProgressTable, RunState, SetupTest, Task } from './types.js'
 
 /** What is known about the answer an error was made from. */
 export interface ErrorContext {

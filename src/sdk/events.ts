@@ -1,7 +1,7 @@
 /** What listeners hear: the syncs that this client started and waited for. */
 
-import type { FivetranError } from './errors.ts'
-import type { SyncResult } from './connector/run.ts'
+import type { FivetranError } from './errors.js'
+import type { SyncResult } from './connector/run.js'
 
 export interface SyncCompleteEvent extends SyncResult {
   connectorId: string

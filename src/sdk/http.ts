@@ -1,6 +1,6 @@
 /** One request to the service: authentication, envelope, retries, time limits. Every resource goes through here. */
 
-import { deadline, sleep } from './clock.ts'
+import { deadline, sleep } from './clock.js'
 import {
   FivetranError,
   InvalidInputError,
@@ -9,7 +9,7 @@ import {
   ServerError,
   TimeoutError,
   errorForStatus,
-} from './errors.ts'
+} from './errors.js'
 
 /** A service binding (`env.FIVETRAN`), or anything else that answers requests. */
 export interface Fetcher {

@@ -164,7 +164,6 @@ function compile(source) {
         target: "es2023",
         types: [],
         skipLibCheck: true,
-        allowImportingTsExtensions: true,
         lib: ["es2023", "dom", "dom.asynciterable"],
         paths: { "@sdk": [path.join(ROOT, "src/sdk/index.ts")] },
       },

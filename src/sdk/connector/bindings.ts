@@ -1,7 +1,7 @@
 /** Names of Worker bindings. The service reaches a binding by its name in its own configuration. */
 
-import { InvalidInputError } from '../errors.ts'
-import type { Binding } from './definition.ts'
+import { InvalidInputError } from '../errors.js'
+import type { Binding } from './definition.js'
 
 /**
  * The name of a binding.

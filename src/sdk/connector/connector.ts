@@ -1,16 +1,16 @@
 /** The handle that `createConnector` returns. */
 
-import { FivetranError, NotFoundError, SyncFailedError } from '../errors.ts'
-import type { Listeners, SyncCompleteEvent, SyncErrorEvent } from '../events.ts'
-import type { RequestOptions } from '../http.ts'
-import type { ListOptions, Listing } from '../pages.ts'
-import type { ConnectionsResource } from '../resources/connections.ts'
-import type { Connection, ErrorReport, LogEvent, Run, RunProgress, Scope } from '../types.ts'
-import type { ConnectorDefinition } from './definition.ts'
-import type { Provisioner } from './provisioner.ts'
-import { type SyncProgress, type SyncResult, hasEnded, progressOf, resultOf } from './run.ts'
-import { type ConnectorStatus, statusOf } from './status.ts'
-import { STILL_RUNNING, waitForEnd, waitForStart } from './wait.ts'
+import { FivetranError, NotFoundError, SyncFailedError } from '../errors.js'
+import type { Listeners, SyncCompleteEvent, SyncErrorEvent } from '../events.js'
+import type { RequestOptions } from '../http.js'
+import type { ListOptions, Listing } from '../pages.js'
+import type { ConnectionsResource } from '../resources/connections.js'
+import type { Connection, ErrorReport, LogEvent, Run, RunProgress, Scope } from '../types.js'
+import type { ConnectorDefinition } from './definition.js'
+import type { Provisioner } from './provisioner.js'
+import { type SyncProgress, type SyncResult, hasEnded, progressOf, resultOf } from './run.js'
+import { type ConnectorStatus, statusOf } from './status.js'
+import { STILL_RUNNING, waitForEnd, waitForStart } from './wait.js'
 
 export interface SyncOptions {
   /** Wait for the end. Default true. */

@@ -1,9 +1,9 @@
 /** From a definition to what the service must hold for it. Pure, but for the digest. */
 
-import { InvalidInputError, NotSupportedError } from '../errors.ts'
-import type { Config } from '../types.ts'
-import { bindingName } from './bindings.ts'
-import type { Binding, ConnectorDefinition, D1Destination, DestinationDefinition, R2Destination } from './definition.ts'
+import { InvalidInputError, NotSupportedError } from '../errors.js'
+import type { Config } from '../types.js'
+import { bindingName } from './bindings.js'
+import type { Binding, ConnectorDefinition, D1Destination, DestinationDefinition, R2Destination } from './definition.js'
 
 /** What must exist. Field names and shapes are the API's. */
 export interface Desired {

@@ -1,7 +1,7 @@
 /** What must be sent so that the service holds a desired configuration. */
 
-import { type Config, MASKED } from '../types.ts'
-import { canonicalJson } from './desired.ts'
+import { type Config, MASKED } from '../types.js'
+import { canonicalJson } from './desired.js'
 
 export interface Difference {
   /** Fields that differ from what the service shows; null for those the definition no longer has. */

@@ -1,7 +1,7 @@
 /** The definition's fields other than configuration, as the API takes and shows them. */
 
-import type { Connection, ConnectionPatch, SyncMode } from '../types.ts'
-import type { Desired } from './desired.ts'
+import type { Connection, ConnectionPatch, SyncMode } from '../types.js'
+import type { Desired } from './desired.js'
 
 type Settings = Pick<Desired['connection'], 'schedule' | 'syncMode' | 'paused'>
 type Fields = Pick<ConnectionPatch, 'schedule' | 'sync_mode' | 'paused'>

@@ -1,16 +1,16 @@
 /** Makes the service hold what a definition says: finds by name, creates what is missing, changes what differs. */
 
-import type { RequestOptions } from '../http.ts'
-import { ConflictError, InvalidInputError, NotFoundError, SetupTestsFailedError } from '../errors.ts'
-import type { ConnectionsResource } from '../resources/connections.ts'
-import type { DestinationsResource } from '../resources/destinations.ts'
-import type { GroupsResource } from '../resources/groups.ts'
-import type { Config, Connection, ConnectionPatch, Destination, SetupTest } from '../types.ts'
-import type { ConnectorDefinition } from './definition.ts'
-import { type Desired, canonicalJson, desired } from './desired.ts'
-import { difference } from './difference.ts'
-import { definitionFields, differingFields, schemaField } from './fields.ts'
-import { KeyedLock } from './lock.ts'
+import type { RequestOptions } from '../http.js'
+import { ConflictError, InvalidInputError, NotFoundError, SetupTestsFailedError } from '../errors.js'
+import type { ConnectionsResource } from '../resources/connections.js'
+import type { DestinationsResource } from '../resources/destinations.js'
+import type { GroupsResource } from '../resources/groups.js'
+import type { Config, Connection, ConnectionPatch, Destination, SetupTest } from '../types.js'
+import type { ConnectorDefinition } from './definition.js'
+import { type Desired, canonicalJson, desired } from './desired.js'
+import { difference } from './difference.js'
+import { definitionFields, differingFields, schemaField } from './fields.js'
+import { KeyedLock } from './lock.js'
 
 interface Api {
   groups: GroupsResource

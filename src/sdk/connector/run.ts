@@ -1,6 +1,6 @@
 /** A run as the connector handle shows it. */
 
-import type { ErrorReport, ProgressTable, RunProgress, RunState } from '../types.ts'
+import type { ErrorReport, ProgressTable, RunProgress, RunState } from '../types.js'
 
 /** One table of a sync. */
 export interface SyncedTable {

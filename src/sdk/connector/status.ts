@@ -1,7 +1,7 @@
 /** Health of a connector in one word, and the facts behind it. */
 
-import type { Connection, RunProgress, SetupTest, Task } from '../types.ts'
-import { rowsOf, tablesOf } from './run.ts'
+import type { Connection, RunProgress, SetupTest, Task } from '../types.js'
+import { rowsOf, tablesOf } from './run.js'
 
 export type Health = 'healthy' | 'syncing' | 'failing' | 'paused' | 'incomplete'
 

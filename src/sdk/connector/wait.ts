@@ -1,9 +1,9 @@
 /** Watching a run until it ends. */
 
-import { sleep } from '../clock.ts'
-import { TimeoutError } from '../errors.ts'
-import type { RunProgress } from '../types.ts'
-import { hasEnded } from './run.ts'
+import { sleep } from '../clock.js'
+import { TimeoutError } from '../errors.js'
+import type { RunProgress } from '../types.js'
+import { hasEnded } from './run.js'
 
 export interface WaitOptions {
   signal?: AbortSignal | undefined

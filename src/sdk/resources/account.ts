@@ -1,5 +1,5 @@
-import type { RequestOptions, Transport } from '../http.ts'
-import type { AccountInfo } from '../types.ts'
+import type { RequestOptions, Transport } from '../http.js'
+import type { AccountInfo } from '../types.js'
 
 export class AccountResource {
   readonly #transport: Transport

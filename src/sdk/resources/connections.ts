@@ -1,5 +1,5 @@
-import { type RequestOptions, type Transport, path } from '../http.ts'
-import type { ListOptions, Listing } from '../pages.ts'
+import { type RequestOptions, type Transport, path } from '../http.js'
+import type { ListOptions, Listing } from '../pages.js'
 import type {
   Connection,
   ConnectionPatch,
@@ -7,10 +7,10 @@ import type {
   LogEvent,
   NewConnection,
   Scope,
-} from '../types.ts'
-import { listing } from './listing.ts'
-import { RunsResource } from './runs.ts'
-import { SchemasResource } from './schemas.ts'
+} from '../types.js'
+import { listing } from './listing.js'
+import { RunsResource } from './runs.js'
+import { SchemasResource } from './schemas.js'
 
 /** Connections: one source feeding one schema of one destination. */
 export class ConnectionsResource {

@@ -1,7 +1,7 @@
-import { type RequestOptions, type Transport, path } from '../http.ts'
-import type { ListOptions, Listing } from '../pages.ts'
-import type { Destination, DestinationPatch, NewDestination } from '../types.ts'
-import { listing } from './listing.ts'
+import { type RequestOptions, type Transport, path } from '../http.js'
+import type { ListOptions, Listing } from '../pages.js'
+import type { Destination, DestinationPatch, NewDestination } from '../types.js'
+import { listing } from './listing.js'
 
 export class DestinationsResource {
   readonly #transport: Transport

@@ -1,5 +1,5 @@
-import type { Transport } from '../http.ts'
-import { type ListOptions, Listing } from '../pages.ts'
+import type { Transport } from '../http.js'
+import { type ListOptions, Listing } from '../pages.js'
 
 /** A {@link Listing} over a collection's path. */
 export function listing<T>(

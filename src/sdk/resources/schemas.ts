@@ -1,5 +1,5 @@
-import { type RequestOptions, type Transport, path } from '../http.ts'
-import type { ListOptions, Listing } from '../pages.ts'
+import { type RequestOptions, type Transport, path } from '../http.js'
+import type { ListOptions, Listing } from '../pages.js'
 import type {
   ColumnConfig,
   ColumnPatch,
@@ -8,8 +8,8 @@ import type {
   SchemaPatch,
   SchemaVersion,
   TablePatch,
-} from '../types.ts'
-import { listing } from './listing.ts'
+} from '../types.js'
+import { listing } from './listing.js'
 
 /** Which schemas, tables and columns a connection moves. Names are those at the source, and case matters. */
 export class SchemasResource {
