@@ -71,6 +71,8 @@ CREATE TABLE connections (
   UNIQUE (group_id, schema_name)
 );
 CREATE INDEX connections_due ON connections (next_due_at) WHERE next_due_at IS NOT NULL;
+CREATE INDEX connections_listed ON connections (created_at, id);
+CREATE INDEX connections_of_group ON connections (group_id, created_at, id);
 
 -- What the user set by hand; absent rows follow schema_change_handling.
 CREATE TABLE stream_settings (
@@ -87,7 +89,7 @@ CREATE TABLE stream_versions (
   schema_name TEXT NOT NULL,
   table_name TEXT NOT NULL,
   version INTEGER NOT NULL,
-  stream TEXT NOT NULL,                 -- JSON: core::catalog::Stream
+  stream TEXT,                          -- JSON: core::catalog::Stream; NULL: gone from the source at this version
   diff TEXT NOT NULL,                   -- JSON: core::schema_diff::StreamDiff
   detected_at INTEGER NOT NULL,
   run_id TEXT,
@@ -111,7 +113,7 @@ CREATE TABLE sync_runs (
   bytes INTEGER NOT NULL DEFAULT 0,
   error TEXT                            -- JSON: core::error::ErrorReport
 );
-CREATE INDEX sync_runs_of_connection ON sync_runs (connection_id, started_at DESC);
+CREATE INDEX sync_runs_of_connection ON sync_runs (connection_id, started_at, id);
 CREATE INDEX sync_runs_alive ON sync_runs (active_at) WHERE state = 'RUNNING';
 
 CREATE TABLE run_tables (
@@ -127,6 +129,7 @@ CREATE TABLE run_tables (
   rows_filtered INTEGER NOT NULL DEFAULT 0,
   rows_deleted INTEGER NOT NULL DEFAULT 0,
   bytes INTEGER NOT NULL DEFAULT 0,
+  estimated_rows INTEGER,
   live_rows INTEGER,
   error TEXT,
   PRIMARY KEY (run_id, schema_name, table_name)
@@ -141,4 +144,4 @@ CREATE TABLE log_events (
   data TEXT NOT NULL,                   -- JSON
   created_at INTEGER NOT NULL
 );
-CREATE INDEX log_events_of_connection ON log_events (connection_id, id DESC);
+CREATE INDEX log_events_of_connection ON log_events (connection_id, id);

@@ -263,12 +263,12 @@ pub trait ObjectStore {
     /// When the store is unreachable.
     async fn get(&self, key: &str) -> Result<Option<(Bytes, String)>>;
 
-    /// Exactly `length` bytes from `offset` on.
+    /// `length` bytes of the object from `offset`, or `None` when there is no such object. Asking beyond its end is an
+    /// error: the caller knows the size and must not take a shortened answer for the whole.
     ///
     /// # Errors
-    /// [`NotFound`](crate::core::ErrorKind::NotFound) when there is no such object; when the store is unreachable, or
-    /// fewer bytes came.
-    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes>;
+    /// When the store is unreachable or the range lies outside the object.
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Option<Bytes>>;
 
     /// What is stored under the key.
     ///

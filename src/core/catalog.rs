@@ -1,11 +1,12 @@
 //! What a source offers: streams (tables, views), their columns and keys.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::types::{ColumnType, Fidelity};
 
 /// A stream's name in the source's own spelling, case-sensitive.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct StreamName {
     /// Schema (namespace) at the source.
     pub schema: String,
@@ -27,7 +28,7 @@ impl std::fmt::Display for StreamName {
 }
 
 /// A column as the source declares it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Column {
     /// Name in the source's own spelling.
     pub name: String,
@@ -43,7 +44,7 @@ pub struct Column {
 }
 
 /// A stream as the source declares it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stream {
     /// Its name.
     pub name: StreamName,
@@ -60,7 +61,7 @@ pub struct Stream {
 }
 
 /// How a stream lets us find what changed since a cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeTracking {
     /// The source itself knows which rows a transaction wrote (Postgres `xmin`): exact, no cursor column needed.

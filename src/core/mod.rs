@@ -6,10 +6,16 @@
 pub mod catalog;
 pub mod error;
 pub mod limits;
+pub mod naming;
 pub mod redact;
 pub mod retry;
 pub mod run;
+pub mod schedule;
+pub mod schema_diff;
+pub mod settings;
+pub mod shape;
 pub mod table;
+pub mod text;
 pub mod types;
 
 pub use error::{Error, ErrorKind, Result};

@@ -61,3 +61,93 @@ fn delay_ms(requested: Option<u64>, attempt: u32, jitter: u8) -> u64 {
     let full = doubled.min(CEILING_MS);
     full / 2 + full / 2 * u64::from(jitter) / 255
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::limits::MAX_ATTEMPTS;
+
+    const EVERY_KIND: [ErrorKind; 17] = [
+        ErrorKind::InvalidInput,
+        ErrorKind::NotFound,
+        ErrorKind::Conflict,
+        ErrorKind::SourceAuth,
+        ErrorKind::SourcePermission,
+        ErrorKind::SourceConfig,
+        ErrorKind::SourceUnavailable,
+        ErrorKind::SourceThrottled,
+        ErrorKind::SourceChanged,
+        ErrorKind::Data,
+        ErrorKind::DestinationConfig,
+        ErrorKind::DestinationUnavailable,
+        ErrorKind::DestinationLimit,
+        ErrorKind::Fenced,
+        ErrorKind::Cancelled,
+        ErrorKind::Mismatch,
+        ErrorKind::Internal,
+    ];
+
+    fn judge(kind: ErrorKind, attempt: u32) -> Verdict {
+        verdict(&Error::new(kind, "x"), attempt, MAX_ATTEMPTS, 255)
+    }
+
+    #[test]
+    fn i4_work_that_was_taken_over_is_dropped_at_any_attempt() {
+        for attempt in [0, 1, MAX_ATTEMPTS, u32::MAX] {
+            assert_eq!(judge(ErrorKind::Fenced, attempt), Verdict::Drop);
+            assert_eq!(judge(ErrorKind::Cancelled, attempt), Verdict::Drop);
+        }
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_never_retried() {
+        for kind in
+            [ErrorKind::SourceAuth, ErrorKind::Data, ErrorKind::DestinationLimit, ErrorKind::InvalidInput]
+        {
+            assert_eq!(judge(kind, 1), Verdict::Fail { needs_person: true }, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_ends_at_the_last_attempt() {
+        for kind in EVERY_KIND {
+            assert!(!matches!(judge(kind, MAX_ATTEMPTS), Verdict::RetryIn(_)), "{kind:?}");
+        }
+        assert_eq!(
+            judge(ErrorKind::SourceUnavailable, MAX_ATTEMPTS),
+            Verdict::Fail { needs_person: false },
+            "the schedule tries again"
+        );
+    }
+
+    #[test]
+    fn delays_double_from_a_second_to_a_minute() {
+        let delays = (1..=8).map(|attempt| match verdict(&Error::internal("x"), attempt, 99, 255) {
+            Verdict::RetryIn(ms) => ms,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(delays.collect::<Vec<_>>(), [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+    }
+
+    #[test]
+    fn the_other_sides_wish_wins() {
+        let error = Error::new(ErrorKind::SourceThrottled, "slow down").retry_after_ms(123_456);
+        assert_eq!(verdict(&error, 1, MAX_ATTEMPTS, 0), Verdict::RetryIn(123_456));
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_keeps_a_delay_between_half_and_whole(attempt in any::<u32>(), jitter in any::<u8>()) {
+            let error = Error::new(ErrorKind::DestinationUnavailable, "x");
+            let at = |jitter| match verdict(&error, attempt, u32::MAX, jitter) {
+                Verdict::RetryIn(ms) => ms,
+                _ => 0,
+            };
+            prop_assert!(at(0) <= at(jitter) && at(jitter) <= at(255));
+            prop_assert_eq!(at(0) * 2, at(255));
+            prop_assert!(at(255) <= CEILING_MS);
+        }
+    }
+}

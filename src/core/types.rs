@@ -3,6 +3,7 @@
 //! The set is Fivetran's (partner SDK `common.proto`), so that destinations, docs and clients agree on names.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Time zone label of instants in Arrow. arrow-rs needs `chrono-tz` for "UTC" but not for an offset.
@@ -12,7 +13,7 @@ pub const UTC: &str = "+00:00";
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
 /// Semantic type of a column, from source to destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ColumnType {
     /// true or false.
@@ -121,6 +122,16 @@ impl ColumnType {
     }
 }
 
+/// The name, with the digits of a decimal: `DECIMAL(10,2)`.
+impl std::fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Decimal { precision, scale } => write!(f, "DECIMAL({precision},{scale})"),
+            other => f.write_str(other.name()),
+        }
+    }
+}
+
 /// Decimal digits needed by an integer type.
 fn integer_digits(integer: ColumnType) -> u8 {
     match integer {
@@ -141,11 +152,102 @@ fn decimal_of(integer_digits: u8, scale: u8) -> ColumnType {
 }
 
 /// How faithfully a source type survives the journey; shown before a run, so that no loss is a surprise (I7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fidelity {
     /// Same type, same values.
     Exact,
     /// The value survives exactly as text in the source's own notation (ranges, intervals, unbounded numerics).
     LogicalString,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn column_type() -> impl Strategy<Value = ColumnType> {
+        use ColumnType::*;
+        let decimal = (1..=MAX_DECIMAL_PRECISION)
+            .prop_flat_map(|precision| (Just(precision), 0..=precision))
+            .prop_map(|(precision, scale)| Decimal { precision, scale });
+        let other = proptest::sample::select(vec![
+            Boolean,
+            Short,
+            Int,
+            Long,
+            Float,
+            Double,
+            NaiveDate,
+            NaiveTime,
+            NaiveDatetime,
+            UtcDatetime,
+            Binary,
+            String,
+            Json,
+        ]);
+        prop_oneof![other, decimal]
+    }
+
+    /// `wide` holds every value of `narrow`.
+    fn holds(wide: ColumnType, narrow: ColumnType) -> bool {
+        wide.widen(narrow) == wide
+    }
+
+    proptest! {
+        #[test]
+        fn i8_widening_is_a_least_upper_bound(a in column_type(), b in column_type(), c in column_type()) {
+            prop_assert_eq!(a.widen(a), a, "idempotent");
+            prop_assert_eq!(a.widen(b), b.widen(a), "commutative");
+            prop_assert_eq!(a.widen(b).widen(c), a.widen(b.widen(c)), "associative");
+            prop_assert!(holds(a.widen(b), a) && holds(a.widen(b), b), "holds both");
+            prop_assert!(!(holds(c, a) && holds(c, b)) || holds(c, a.widen(b)), "the least that does");
+            prop_assert!(!holds(a, b) || holds(a.widen(c), b.widen(c)), "monotone");
+            prop_assert!(holds(ColumnType::String, a), "text holds everything");
+        }
+
+        #[test]
+        fn a_type_is_stored_and_read_back(a in column_type()) {
+            let json = serde_json::to_string(&a).unwrap();
+            prop_assert_eq!(serde_json::from_str::<ColumnType>(&json).unwrap(), a);
+        }
+    }
+
+    #[test]
+    fn i7_numbers_widen_only_into_what_holds_them_exactly() {
+        use ColumnType::*;
+        let decimal = |precision, scale| Decimal { precision, scale };
+        for (a, b, widened) in [
+            (Short, Int, Int),
+            (Int, Long, Long),
+            (Short, Float, Float),
+            (Int, Float, Double),
+            (Int, Double, Double),
+            (Long, Double, String),
+            (Long, Float, String),
+            (Boolean, Short, String),
+            (decimal(10, 2), decimal(8, 4), decimal(12, 4)),
+            (decimal(4, 2), Int, decimal(12, 2)),
+            (decimal(4, 2), Long, decimal(21, 2)),
+            (decimal(38, 30), Long, String),
+            (decimal(38, 0), decimal(38, 38), String),
+            (decimal(4, 2), Double, String),
+            (NaiveDate, NaiveDatetime, NaiveDatetime),
+            (NaiveDate, UtcDatetime, String),
+            (NaiveDatetime, UtcDatetime, String),
+            (Json, String, String),
+            (Binary, String, String),
+        ] {
+            assert_eq!(a.widen(b), widened, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn types_are_named_as_fivetran_names_them() {
+        assert_eq!(ColumnType::NaiveDatetime.to_string(), "NAIVE_DATETIME");
+        assert_eq!(ColumnType::Decimal { precision: 10, scale: 2 }.to_string(), "DECIMAL(10,2)");
+        let json = serde_json::to_string(&ColumnType::Decimal { precision: 10, scale: 2 }).unwrap();
+        assert_eq!(json, r#"{"type":"DECIMAL","precision":10,"scale":2}"#);
+    }
 }

@@ -1,5 +1,6 @@
 //! Ring 3: the ports on Cloudflare's bindings. Compiled for WASM only; everything above it is tested natively too.
 
+mod actors;
 mod bindings;
 pub mod border;
 mod clock;
@@ -23,6 +24,8 @@ pub use objects::R2;
 pub use sql::D1;
 pub use tcp::WorkerTcp;
 
+use crate::core::Result;
+use crate::engine::{Engine, Registry};
 use crate::ports::Ports;
 
 /// The ports of one event. Make them anew for each: I/O objects may not cross from one request to another.
@@ -36,6 +39,21 @@ pub fn ports(env: &Env) -> Ports {
         http: Rc::new(WorkerHttp),
         bindings: Rc::new(WorkerBindings::new(env.clone())),
     }
+}
+
+/// The engine of one event.
+///
+/// # Errors
+/// When the control plane's binding or the vault's secret is missing.
+pub fn engine(env: &Env) -> Result<Engine> {
+    Ok(Engine {
+        registry: Registry::default(),
+        control: crate::durable_object::control_plane(env)?,
+        ports: ports(env),
+        actors: Rc::new(actors::WorkerActors(env.clone())),
+        outbox: Rc::new(actors::WorkerOutbox(env.clone())),
+        memory: memory_bytes,
+    })
 }
 
 /// Size of WASM memory in bytes. It never shrinks, so this is also the peak since the isolate began (invariant I9).

@@ -94,18 +94,12 @@ impl ObjectStore for R2 {
         Ok(Some((bytes, object.etag())))
     }
 
-    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes> {
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Option<Bytes>> {
         let range = Range::OffsetWithLength { offset, length };
-        let Some((bytes, _)) = self.read(key, Some(range)).await? else {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("R2 bucket {}: there is no object {key}", self.binding),
-            ));
-        };
-        if bytes.len() as u64 != length {
-            return Err(self.cut_short(key, bytes.len(), length));
+        match self.read(key, Some(range)).await? {
+            Some((bytes, _)) if bytes.len() as u64 != length => Err(self.cut_short(key, bytes.len(), length)),
+            found => Ok(found.map(|(bytes, _)| bytes)),
         }
-        Ok(bytes)
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {

@@ -1,0 +1,88 @@
+//! Groups: the homes of destinations.
+
+use super::ControlPlane;
+use super::page::{Keyset, Listing, Page};
+use super::row::Row;
+use crate::core::Result;
+use crate::ports::Statement;
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Id, which is also its destination's.
+    pub id: String,
+    /// Name, unique in the account.
+    pub name: String,
+    /// Microseconds UTC.
+    pub created_at: i64,
+}
+
+impl ControlPlane {
+    /// The group of that id.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn group(&self, id: &str) -> Result<Option<Group>> {
+        let sql = "SELECT id, name, created_at FROM groups WHERE id = ?1";
+        let found = self.db.query(Statement::new(sql, vec![id.into()])).await?;
+        found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
+    }
+
+    /// Groups by age.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn groups(&self, page: &Page) -> Result<Listing<Group>> {
+        let after = page.after.as_ref();
+        let sql = "SELECT id, name, created_at FROM groups WHERE (created_at, id) > (?1, ?2) \
+            ORDER BY created_at, id LIMIT ?3";
+        let params = vec![
+            after.map_or(i64::MIN, |key| key.created_at).into(),
+            after.map_or("", |key| key.id.as_str()).into(),
+            (i64::from(page.limit) + 1).into(),
+        ];
+        let found = self.db.query(Statement::new(sql, params)).await?;
+        let items = found.rows.into_iter().map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
+        Ok(Listing::cut(items, page.limit, |group| Keyset {
+            created_at: group.created_at,
+            id: group.id.clone(),
+        }))
+    }
+
+    /// Creates a group. `None` when the account has one of that name already.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the account does not exist.
+    pub async fn create_group(&self, account_id: &str, name: &str) -> Result<Option<Group>> {
+        let group = Group { id: self.new_id()?, name: name.to_owned(), created_at: self.now() };
+        let sql = "INSERT INTO groups (id, account_id, name, created_at) VALUES (?1, ?2, ?3, ?4) \
+            ON CONFLICT (account_id, name) DO NOTHING";
+        let params = vec![group.id.as_str().into(), account_id.into(), name.into(), group.created_at.into()];
+        let created = self.db.query(Statement::new(sql, params)).await?.changes > 0;
+        Ok(created.then_some(group))
+    }
+
+    /// Renames a group. False when there is none, or another has that name.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn rename_group(&self, id: &str, name: &str) -> Result<bool> {
+        let sql = "UPDATE OR IGNORE groups SET name = ?2 WHERE id = ?1";
+        Ok(self.db.query(Statement::new(sql, vec![id.into(), name.into()])).await?.changes > 0)
+    }
+
+    /// Deletes a group that has neither destination nor connections. False when there is none, or it has one.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn delete_group(&self, id: &str) -> Result<bool> {
+        let sql = "DELETE FROM groups WHERE id = ?1 \
+            AND NOT EXISTS (SELECT 1 FROM destinations WHERE id = ?1) \
+            AND NOT EXISTS (SELECT 1 FROM connections WHERE group_id = ?1)";
+        Ok(self.db.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
+    }
+}
+
+fn read(row: &Row) -> Result<Group> {
+    Ok(Group { id: row.text("id")?, name: row.text("name")?, created_at: row.integer("created_at")? })
+}

@@ -1,0 +1,83 @@
+//! The control plane: what the user defined, and projections of what the Durable Objects know, in one SQL database.
+//!
+//! One file per repository, each an `impl ControlPlane`. Every write that must be seen whole is one
+//! [`SqlDatabase::batch`]; reads never lock. Secrets enter and leave through [`vault`] only (invariant I6).
+
+pub mod accounts;
+pub mod api_keys;
+pub mod connections;
+pub mod destinations;
+pub mod groups;
+pub mod log_events;
+pub mod page;
+mod projections;
+pub(crate) mod row;
+pub mod runs;
+pub mod streams;
+pub mod vault;
+
+use std::rc::Rc;
+
+pub use connections::{Alert, Connection, DueChange, NewConnection, SetupState, SyncState, SyncStateChange};
+pub use destinations::DestinationRecord;
+pub use log_events::{LogEvent, LogLevel};
+pub use page::{Keyset, Listing, Page};
+pub use runs::{RunFinished, RunRecord, RunStarted, RunTask};
+pub use vault::{SealedJson, Vault};
+
+use crate::core::Result;
+use crate::core::redact::Secret;
+use crate::ports::{Clock, Random, SqlDatabase};
+
+/// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
+pub const SCHEMA: &str = include_str!("../../migrations/0001_control_plane.sql");
+
+/// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.
+const ID_BYTES: usize = 10;
+
+/// The repositories, over one database.
+#[derive(Clone)]
+pub struct ControlPlane {
+    db: Rc<dyn SqlDatabase>,
+    vault: Vault,
+    clock: Rc<dyn Clock>,
+    random: Rc<dyn Random>,
+}
+
+impl ControlPlane {
+    /// Opens the control plane. `vault_keys` is the Worker secret described at [`Vault::new`].
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) when the keys are malformed.
+    pub fn new(
+        db: Rc<dyn SqlDatabase>,
+        vault_keys: &Secret,
+        clock: Rc<dyn Clock>,
+        random: Rc<dyn Random>,
+    ) -> Result<Self> {
+        let vault = Vault::new(vault_keys, random.clone())?;
+        Ok(Self { db, vault, clock, random })
+    }
+
+    /// Microseconds UTC.
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now_micros()
+    }
+
+    /// A fresh id: 16 lower-case letters and digits. Opaque, as Fivetran's two-word ids are to its clients; the
+    /// alphabet is safe in paths, file names and Durable Object names.
+    ///
+    /// # Errors
+    /// When the platform has no entropy.
+    pub fn new_id(&self) -> Result<String> {
+        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let mut bytes = [0_u8; ID_BYTES];
+        self.random.fill(&mut bytes)?;
+        let bits = bytes.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
+        // Masked to five bits, so the index is always inside the 32 letters; `get` keeps the compiler sure of it.
+        Ok((0..16)
+            .filter_map(|place| ALPHABET.get(((bits >> (place * 5)) & 31) as usize))
+            .map(|letter| char::from(*letter))
+            .collect())
+    }
+}

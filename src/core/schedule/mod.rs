@@ -1,0 +1,157 @@
+//! When a connection syncs by itself.
+//!
+//! Fivetran's fields (`schedule_type`, `sync_frequency`, `daily_sync_time`) and the phrases of the SDK
+//! (`every 15 minutes`) are two spellings of one [`Schedule`].
+
+mod phrase;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Result};
+
+/// Minutes between two syncs that Fivetran's API knows, and so does ours.
+pub const FREQUENCIES: [u32; 11] = [1, 5, 15, 30, 60, 120, 180, 360, 480, 720, DAILY];
+
+/// The one frequency that may have a time of day.
+const DAILY: u32 = 1440;
+
+const MINUTE_MICROS: i128 = 60_000_000;
+
+/// Whether the clock starts syncs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// It does.
+    #[default]
+    Auto,
+    /// Only a request does.
+    Manual,
+}
+
+/// When a connection syncs by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Whether the clock starts syncs at all.
+    pub kind: ScheduleKind,
+    /// Minutes between two due times, one of [`FREQUENCIES`]. Kept, but without effect, when manual.
+    pub frequency_minutes: u32,
+    /// Full hour (0..=23) of a daily sync, in the destination's zone.
+    pub daily_sync_time: Option<u8>,
+    /// What the destination's zone is ahead of UTC.
+    pub utc_offset_minutes: i32,
+}
+
+impl Schedule {
+    /// A schedule from the API's fields.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](super::ErrorKind::InvalidInput) naming `sync_frequency` or `daily_sync_time` and what is
+    /// allowed.
+    pub fn new(
+        kind: ScheduleKind,
+        frequency_minutes: u32,
+        daily_sync_time: Option<&str>,
+        utc_offset_minutes: i32,
+    ) -> Result<Self> {
+        if !FREQUENCIES.contains(&frequency_minutes) {
+            return Err(Error::invalid(format!("There is no sync frequency of {frequency_minutes} minutes"))
+                .field("sync_frequency")
+                .remedy(format!("Use one of: {}", allowed_frequencies())));
+        }
+        let hour = daily_sync_time.map(parse_full_hour).transpose()?;
+        if hour.is_some() && frequency_minutes != DAILY {
+            return Err(Error::invalid(format!(
+                "A daily sync time makes no sense for a sync every {frequency_minutes} minutes"
+            ))
+            .field("daily_sync_time")
+            .remedy("Set sync_frequency to 1440 or leave daily_sync_time out"));
+        }
+        Ok(Self { kind, frequency_minutes, daily_sync_time: hour, utc_offset_minutes })
+    }
+
+    /// A schedule from a phrase: `every 15 minutes`, `hourly`, `every 6 hours`, `every day at 03:00`, `manual`.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](super::ErrorKind::InvalidInput) naming `schedule` and the closest allowed phrase.
+    pub fn from_phrase(text: &str, utc_offset_minutes: i32) -> Result<Self> {
+        phrase::parse(text, utc_offset_minutes)
+    }
+
+    /// [`Schedule::daily_sync_time`] as the API spells it: `03:00`.
+    #[must_use]
+    pub fn daily_sync_time_text(&self) -> Option<String> {
+        self.daily_sync_time.map(|hour| format!("{hour:02}:00"))
+    }
+}
+
+/// The schedule as a phrase that [`Schedule::from_phrase`] reads.
+impl std::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.kind, self.daily_sync_time) {
+            (ScheduleKind::Manual, _) => f.write_str("manual"),
+            (ScheduleKind::Auto, Some(hour)) => write!(f, "every day at {hour:02}:00"),
+            (ScheduleKind::Auto, None) => f.write_str(&phrase::of_frequency(self.frequency_minutes)),
+        }
+    }
+}
+
+/// The next time a connection is due, in microseconds UTC; `None` when the clock does not start it.
+///
+/// A connection that was never due is due at once: at the beginning of the current minute, so that all its due times
+/// are whole minutes and the cron tick of a minute, which comes some milliseconds into it, never just misses one.
+///
+/// Afterwards the next due time is the first one after `now` that is in phase with `last_due` (or on the daily hour),
+/// so that any number of missed times is caught up by the one run that is about to serve `last_due`. If the clock went back behind `last_due`, the same due time is not given out again.
+#[must_use]
+pub fn next_due(schedule: &Schedule, last_due: Option<i64>, now: i64) -> Option<i64> {
+    if schedule.kind == ScheduleKind::Manual {
+        return None;
+    }
+    let now = i128::from(now);
+    let Some(last_due) = last_due.map(i128::from) else {
+        return i64::try_from(now - now.rem_euclid(MINUTE_MICROS)).ok();
+    };
+    let period = i128::from(schedule.frequency_minutes.max(1)) * MINUTE_MICROS;
+    let phase = schedule.daily_sync_time.map_or(last_due, |hour| {
+        (i128::from(hour) * 60 - i128::from(schedule.utc_offset_minutes)) * MINUTE_MICROS
+    });
+    let first = now + period - (now - phase).rem_euclid(period);
+    let next = if first == last_due { first + period } else { first };
+    i64::try_from(next).ok()
+}
+
+/// Reads a destination's `time_zone_offset` (whole hours, `-11` to `+12`) as minutes.
+///
+/// # Errors
+/// [`InvalidInput`](super::ErrorKind::InvalidInput) naming the field.
+pub fn parse_utc_offset(text: &str) -> Result<i32> {
+    match text.parse::<i32>() {
+        Ok(hours @ -11..=12) => Ok(hours * 60),
+        _ => Err(Error::invalid(format!("'{text}' is not a time zone offset"))
+            .field("time_zone_offset")
+            .remedy("Use whole hours from -11 to +12, for example \"-5\" or \"+2\"")),
+    }
+}
+
+/// Reads `HH:00`.
+fn parse_full_hour(text: &str) -> Result<u8> {
+    let malformed = |why: &str| {
+        Error::invalid(format!("'{text}' is not a daily sync time: {why}"))
+            .field("daily_sync_time")
+            .remedy("Use a full hour from 00:00 to 23:00")
+    };
+    let (hour, minute) = text.split_once(':').ok_or_else(|| malformed("it has no ':'"))?;
+    let digits = |part: &str| part.len() <= 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    match (hour.parse::<u8>(), minute) {
+        (Ok(full @ 0..=23), "00") if digits(hour) => Ok(full),
+        (Ok(0..=23), _) if digits(minute) => Err(malformed("only full hours are possible")),
+        _ => Err(malformed("it is not HH:00")),
+    }
+}
+
+fn allowed_frequencies() -> String {
+    FREQUENCIES.map(|minutes| minutes.to_string()).join(", ")
+}
+
+#[cfg(test)]
+mod tests;
