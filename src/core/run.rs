@@ -17,6 +17,10 @@ pub struct Chunk {
     pub range: serde_json::Value,
     /// Rows expected, for progress only.
     pub estimated_rows: Option<u64>,
+    /// True when it must be read only once every other chunk of the stream is durable: it catches what moved under
+    /// their readers.
+    #[serde(default)]
+    pub after_all: bool,
 }
 
 /// What a source plans for one stream of one run.
