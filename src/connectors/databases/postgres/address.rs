@@ -73,9 +73,17 @@ pub(super) fn from_url(text: &Secret, field: &str) -> Result<Address> {
     Ok(Address {
         host,
         port: parsed.get_ports().first().copied().unwrap_or(DEFAULT_PORT),
-        user: parsed.get_user().ok_or_else(|| wrong("names no user"))?.to_owned(),
+        user: parsed
+            .get_user()
+            .filter(|user| !user.is_empty())
+            .ok_or_else(|| wrong("names no user"))?
+            .to_owned(),
         password,
-        database: parsed.get_dbname().ok_or_else(|| wrong("names no database"))?.to_owned(),
+        database: parsed
+            .get_dbname()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| wrong("names no database"))?
+            .to_owned(),
         sslmode: parameters.sslmode,
         options: parameters.options,
     })

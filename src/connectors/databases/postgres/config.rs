@@ -370,7 +370,7 @@ mod tests {
         refused(with("port", json!("many")), "port");
         refused(with("port", json!(70000)), "port");
         refused(with("url", json!("postgres://u:hunter2@h/d")), "config.host");
-        refused(with("sslmode", json!("allow")), "sslmode");
+        refused(with("sslmode", json!("allow")), "one of `disable`");
         refused(with("update_method", json!("WAL_PGOUTPUT")), "config.update_method");
         refused(with("connection_type", json!("SshTunnel")), "config.connection_type");
         refused(with("auth_method", json!("AWS_IAM")), "config.auth_method");

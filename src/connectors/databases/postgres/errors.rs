@@ -95,6 +95,10 @@ fn classify(code: &str, message: &str) -> (ErrorKind, &'static str) {
             "A timeout or an administrator cancelled the query; it is tried again",
         ),
         "55P03" => (ErrorKind::SourceUnavailable, "Another session locks the table; it is tried again"),
+        "22021" => (
+            ErrorKind::Data,
+            "A text is not valid UTF-8 (the database accepts any bytes): correct it, or exclude the column",
+        ),
         "54000" | "54001" | "54023" => {
             (ErrorKind::Data, "A value or a row is beyond what the server can send; exclude the column")
         }

@@ -85,19 +85,20 @@ pub(super) async fn open(
 pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn BatchSink) -> Result<u64> {
     let OpenChunk { stream, select, columns } = chunk;
     let during = format!("reading {stream}");
-    let copy = session.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await;
-    let mut copy = copy.map_err(|error| translate(error, &during))?;
     let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+    let explain = |error: tokio_postgres::Error| match oversize(&error) {
+        Some(oversize) => {
+            let column = oversize.field.and_then(|field| names.get(field));
+            too_large(oversize, &stream, column.map(String::as_str))
+        }
+        None => translate(error, &during),
+    };
+    let copy = session.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await;
+    let mut copy = copy.map_err(explain)?;
     let mut decoder = Decoder::new(stream.clone(), columns);
     loop {
         let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, cx))).await;
-        let more = filled.map_err(|error| match oversize(&error) {
-            Some(oversize) => {
-                let column = oversize.field.and_then(|field| names.get(field));
-                too_large(oversize, &stream, column.map(String::as_str))
-            }
-            None => translate(error, &during),
-        })??;
+        let more = filled.map_err(explain)??;
         if let Some(batch) = decoder.take_batch()? {
             sink.batch(batch).await?;
         }
