@@ -149,6 +149,8 @@ pub enum Outcome {
     RunPlanned {
         /// The enabled streams.
         streams: Vec<SelectedStream>,
+        /// Streams whose settings contradict what the source offers: they fail, the others go on.
+        refused: Vec<(StreamName, ErrorReport)>,
         /// Most chunks to read at once.
         max_parallel_reads: u32,
     },

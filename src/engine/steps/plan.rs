@@ -6,6 +6,7 @@ use crate::connectors::{StreamRequest, SyncMode};
 use crate::control::Connection;
 use crate::control::streams::NewStreamVersion;
 use crate::core::catalog::{Catalog, Stream, StreamName};
+use crate::core::error::ErrorReport;
 use crate::core::run::Cursor;
 use crate::core::settings::{Selection, Target, select};
 use crate::core::table::{LoadMode, TableSchema};
@@ -17,14 +18,21 @@ use crate::engine::protocol::{
 };
 use crate::engine::remote::unexpected;
 
+/// What a plan makes of a catalog.
+#[derive(Default)]
+struct Selected {
+    streams: Vec<(Stream, Selection)>,
+    refused: Vec<(StreamName, ErrorReport)>,
+}
+
 impl Engine {
     /// Discovers the source, records what changed in its schema, and selects what is synced.
     pub(in crate::engine) async fn plan_run(&self, spec: &RunSpec) -> Result<Outcome> {
         let connection = self.required_connection(&spec.connection_id).await?;
         let source = self.open_source(&connection)?;
         let catalog = source.discover().await?;
-        let selections = self.select_streams(&connection, &catalog, Some(&spec.run_id)).await?;
-        let streams = selections
+        let Selected { streams, refused } = self.select_streams(&connection, &catalog, &spec.run_id).await?;
+        let streams = streams
             .into_iter()
             .filter(|(_, selection)| selection.enabled)
             .map(|(stream, selection)| SelectedStream {
@@ -37,17 +45,17 @@ impl Engine {
                 selection,
             })
             .collect();
-        Ok(Outcome::RunPlanned { streams, max_parallel_reads: source.max_parallel_reads() })
+        Ok(Outcome::RunPlanned { streams, refused, max_parallel_reads: source.max_parallel_reads() })
     }
 
     /// Resolves settings and policy for every stream of the catalog, and keeps what is new: versions of streams with
     /// their diffs, and decisions of the policy about things seen for the first time.
-    pub(in crate::engine) async fn select_streams(
+    async fn select_streams(
         &self,
         connection: &Connection,
         catalog: &Catalog,
-        run_id: Option<&str>,
-    ) -> Result<Vec<(Stream, Selection)>> {
+        run_id: &str,
+    ) -> Result<Selected> {
         let settings = self.control.stream_settings(&connection.id).await?;
         let known: BTreeMap<StreamName, Stream> = self
             .control
@@ -58,7 +66,7 @@ impl Engine {
             .collect();
         let names = destination_names(&connection.schema_name, catalog);
         let tables = self.tables_of(&connection.group_id).await?;
-        let mut selections = Vec::with_capacity(catalog.streams.len());
+        let mut selected = Selected::default();
         let mut settled = BTreeMap::new();
         let mut versions = Vec::new();
         for stream in &catalog.streams {
@@ -66,7 +74,13 @@ impl Engine {
             let Some((schema, table)) = names.get(&stream.name) else { continue };
             let current = tables.get(&(schema.clone(), table.clone()));
             let target = Target { schema, table, current };
-            let selection = select(stream, &settings, before, !known.is_empty(), &target)?;
+            let selection = match select(stream, &settings, before, !known.is_empty(), &target) {
+                Ok(selection) => selection,
+                Err(error) => {
+                    selected.refused.push((stream.name.clone(), ErrorReport::from(&error)));
+                    continue;
+                }
+            };
             let diff = schema_diff::diff(before, stream);
             if !diff.is_empty() {
                 let diff = serde_json::to_value(&diff)?;
@@ -75,12 +89,12 @@ impl Engine {
             if let Some(decided) = &selection.settled {
                 settled.insert(stream.name.clone(), decided.clone());
             }
-            selections.push((stream.clone(), selection));
+            selected.streams.push((stream.clone(), selection));
         }
         // Decisions before versions: a crash in between must not leave a stream known but undecided.
         self.control.settle_streams(&connection.id, &settled).await?;
-        self.control.record_stream_versions(&connection.id, &versions, run_id).await?;
-        Ok(selections)
+        self.control.record_stream_versions(&connection.id, &versions, Some(run_id)).await?;
+        Ok(selected)
     }
 
     /// Splits a stream into chunks and makes its table ready.

@@ -15,7 +15,7 @@ const SCHEMA: [&str; 4] = [
         schema_name TEXT NOT NULL,
         table_name TEXT NOT NULL,
         state TEXT NOT NULL,              -- planned, reading, published, failed
-        selected TEXT NOT NULL,           -- SelectedStream
+        selected TEXT,                    -- SelectedStream; NULL when it could not be selected
         load TEXT,                        -- TableLoad
         next_cursor TEXT,                 -- Cursor
         receipt TEXT,                     -- TableReceipt
