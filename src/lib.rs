@@ -9,6 +9,7 @@
 //! 5. `api` — REST in Fivetran's shapes; `queue` and `durable_object` — thin shells over the engine.
 //! 6. `platform` — the ports on Cloudflare's bindings; compiled for WASM only, as are the events below.
 
+pub mod api;
 pub mod connectors;
 pub mod control;
 pub mod core;

@@ -44,7 +44,7 @@ pub trait Timer {
 /// A byte stream to a server.
 pub trait TcpStream: AsyncRead + AsyncWrite + Unpin {
     /// Upgrades the open connection to TLS; the certificate is always verified against public roots and `host`.
-    /// Failure of the handshake shows on the first read or write.
+    /// Failure of the handshake shows on the first read or write, as [`std::io::ErrorKind::InvalidData`].
     ///
     /// # Errors
     /// When the stream was not opened with [`TlsMode::StartTls`].

@@ -17,7 +17,11 @@ pub(crate) struct CheckedConfig {
 ///
 /// # Errors
 /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) naming the field as `config.<field>`.
-pub(crate) fn check(sent: &Map<String, Value>, stored: Option<&Value>, schema: &Value) -> Result<CheckedConfig> {
+pub(crate) fn check(
+    sent: &Map<String, Value>,
+    stored: Option<&Value>,
+    schema: &Value,
+) -> Result<CheckedConfig> {
     let sent = Value::Object(sent.clone());
     let mut clear = match stored {
         Some(stored) => merge(stored, &sent),
@@ -95,9 +99,10 @@ fn refuse_masks(value: &Value, schema: Option<&Value>, root: &Value, path: &str)
         }),
         Value::Array(items) => {
             let items_schema = if is_secret(schema, root) { schema } else { schema_of_items(schema, root) };
-            items.iter().enumerate().try_for_each(|(at, item)| {
-                refuse_masks(item, items_schema, root, &format!("{path}[{at}]"))
-            })
+            items
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, item)| refuse_masks(item, items_schema, root, &format!("{path}[{at}]")))
         }
         _ => Ok(()),
     }
@@ -118,9 +123,9 @@ fn schema_of_field<'a>(name: &str, schema: Option<&'a Value>, root: &'a Value) -
     let rules = resolve(schema?, root)?;
     let named = rules.get("properties").and_then(|properties| properties.get(name));
     let any = rules.get("additionalProperties").filter(|schema| schema.is_object());
-    named
-        .or(any)
-        .or_else(|| alternatives(rules).find_map(|alternative| schema_of_field(name, Some(alternative), root)))
+    named.or(any).or_else(|| {
+        alternatives(rules).find_map(|alternative| schema_of_field(name, Some(alternative), root))
+    })
 }
 
 fn schema_of_items<'a>(schema: Option<&'a Value>, root: &'a Value) -> Option<&'a Value> {

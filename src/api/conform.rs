@@ -97,7 +97,8 @@ fn check_type(value: &mut Value, rules: &Map<String, Value>, path: &str) -> Resu
             return Ok(());
         }
     }
-    let wanted = wanted.iter().filter(|wanted| **wanted != "null").map(|wanted| noun(wanted)).collect::<Vec<_>>();
+    let wanted =
+        wanted.iter().filter(|wanted| **wanted != "null").map(|wanted| noun(wanted)).collect::<Vec<_>>();
     Err(at(Error::invalid(format!("This must be {}", wanted.join(" or "))), path))
 }
 
@@ -120,7 +121,9 @@ fn turned_into(value: &Value, wanted: &str) -> Option<Value> {
             _ => None,
         },
         (Value::String(text), "integer") => text.trim().parse::<i64>().ok().map(Value::from),
-        (Value::String(text), "number") => text.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from),
+        (Value::String(text), "number") => {
+            text.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from)
+        }
         // `15.0`; whole doubles below 2^53 are exact.
         (Value::Number(number), "integer") => {
             let double = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9_007_199_254_740_992.0)?;
@@ -211,7 +214,8 @@ fn walk_fields(
         }
         match rules.get("additionalProperties") {
             Some(Value::Bool(false)) => {
-                let known = known.map(|known| known.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
+                let known =
+                    known.map(|known| known.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
                 return Err(at(Error::invalid("There is no such field"), &field_path)
                     .remedy(format!("The fields are: {}", known.unwrap_or_default())));
             }

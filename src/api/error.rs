@@ -21,13 +21,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: Cow::Borrowed(code),
-            message: message.into(),
-            headers: Vec::new(),
-            fault: None,
-        }
+        Self { status, code: Cow::Borrowed(code), message: message.into(), headers: Vec::new(), fault: None }
     }
 
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -83,7 +77,8 @@ impl From<Error> for ApiError {
             failure.fault = Some(error.chain());
             // A remedy is written for people; anything else may quote the database and helps nobody outside.
             if error.remedy_text().is_none() {
-                failure.message = "Something went wrong on our side. Quote the X-Request-Id when you report it".to_owned();
+                failure.message =
+                    "Something went wrong on our side. Quote the X-Request-Id when you report it".to_owned();
             }
         }
         failure

@@ -9,8 +9,8 @@
 //! the routing itself is one `matchit` look-up.
 
 mod auth;
-mod conform;
 mod config;
+mod conform;
 mod cursor;
 mod error;
 mod openapi;

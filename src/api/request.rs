@@ -40,19 +40,27 @@ impl ApiRequest {
         let Some(accept) = self.header("accept") else { return Ok(()) };
         let fits = |range: &str| {
             let range = range.split(';').next().unwrap_or_default().trim();
-            ["", "*/*", "application/*", "application/json"].iter().any(|known| range.eq_ignore_ascii_case(known))
+            ["", "*/*", "application/*", "application/json"]
+                .iter()
+                .any(|known| range.eq_ignore_ascii_case(known))
         };
         if accept.split(',').any(fits) {
             return Ok(());
         }
-        Err(ApiError::new(406, "NotAcceptable", "Accept: Answers are JSON only. Send 'application/json' or '*/*'"))
+        Err(ApiError::new(
+            406,
+            "NotAcceptable",
+            "Accept: Answers are JSON only. Send 'application/json' or '*/*'",
+        ))
     }
 
     /// The body as a JSON object; an empty body is an empty object. Several clients send no `Content-Type` with an empty
     /// body and some send one with parameters, so only a body declared to be something else is refused.
     pub(crate) fn json(&self) -> ApiResult<Value> {
         if self.body.len() > API_MAX_BODY_BYTES {
-            let message = format!("The request body is larger than {API_MAX_BODY_BYTES} bytes. Send it in smaller parts");
+            let message = format!(
+                "The request body is larger than {API_MAX_BODY_BYTES} bytes. Send it in smaller parts"
+            );
             return Err(ApiError::new(413, "PayloadTooLarge", message));
         }
         if self.body.iter().all(u8::is_ascii_whitespace) {
@@ -60,8 +68,11 @@ impl ApiRequest {
         }
         let declared = self.header("content-type").map(str::trim).unwrap_or_default();
         let json = "application/json";
-        if !declared.is_empty() && !declared.get(..json.len()).is_some_and(|head| head.eq_ignore_ascii_case(json)) {
-            let message = "Content-Type: The request body must be JSON. Send 'Content-Type: application/json'";
+        if !declared.is_empty()
+            && !declared.get(..json.len()).is_some_and(|head| head.eq_ignore_ascii_case(json))
+        {
+            let message =
+                "Content-Type: The request body must be JSON. Send 'Content-Type: application/json'";
             return Err(ApiError::new(415, "UnsupportedMediaType", message));
         }
         let text = std::str::from_utf8(&self.body).map_err(|error| {
@@ -74,7 +85,9 @@ impl ApiRequest {
         })?;
         match value {
             Value::Object(_) => Ok(value),
-            _ => Err(Error::invalid("The request body is not a JSON object").remedy("Send an object: {…}").into()),
+            _ => Err(Error::invalid("The request body is not a JSON object")
+                .remedy("Send an object: {…}")
+                .into()),
         }
     }
 }
@@ -106,7 +119,10 @@ impl Call<'_> {
 
     /// A query parameter that is not empty.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// `limit`, 1 to 1000, 100 where absent.

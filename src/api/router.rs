@@ -47,11 +47,13 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
         Caller::Owner
     };
     let Ok(found) = found else {
-        let message = format!("There is no such path. The paths are listed at {}/v1/openapi.json", services.public_url);
+        let message =
+            format!("There is no such path. The paths are listed at {}/v1/openapi.json", services.public_url);
         return Err(ApiError::new(404, "NotFound", message));
     };
     if request.method == "OPTIONS" {
-        let mut response = ApiResponse::json(200, &super::response::Answer::done("Allowed methods").envelope());
+        let mut response =
+            ApiResponse::json(200, &super::response::Answer::done("Allowed methods").envelope());
         response.set("allow", found.value.allow());
         return Ok(response);
     }
@@ -79,7 +81,10 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
 fn decode(name: &str, encoded: &str) -> ApiResult<String> {
     let text = percent_decode(encoded).filter(|text| !text.contains('\0'));
     text.ok_or_else(|| {
-        Error::invalid("This part of the path is not percent-encoded UTF-8").field(name).remedy("Encode it").into()
+        Error::invalid("This part of the path is not percent-encoded UTF-8")
+            .field(name)
+            .remedy("Encode it")
+            .into()
     })
 }
 
@@ -131,8 +136,11 @@ impl Method {
 }
 
 /// A resource's function behind a route. The last argument is the schema of the body.
-pub(crate) type Handler =
-    for<'a> fn(&'a Services, &'a Call<'a>, &'a Value) -> Pin<Box<dyn Future<Output = ApiResult<Envelope>> + 'a>>;
+pub(crate) type Handler = for<'a> fn(
+    &'a Services,
+    &'a Call<'a>,
+    &'a Value,
+) -> Pin<Box<dyn Future<Output = ApiResult<Envelope>> + 'a>>;
 
 /// What a route runs.
 #[derive(Clone, Copy)]
@@ -182,7 +190,19 @@ impl Route {
     ) -> Self {
         let body_schema = body.map(inline_schema).unwrap_or_default();
         let (path, alias) = (path.to_owned(), false);
-        Self { method, path, summary, details: "", status: 200, query: &[], run, body, data, alias, body_schema }
+        Self {
+            method,
+            path,
+            summary,
+            details: "",
+            status: 200,
+            query: &[],
+            run,
+            body,
+            data,
+            alias,
+            body_schema,
+        }
     }
 
     pub(crate) fn status(mut self, status: u16) -> Self {
@@ -203,7 +223,12 @@ impl Route {
     /// The same operation under Fivetran's old name of connections.
     fn old_name(&self) -> Option<Self> {
         let path = self.path.replace("/connections", "/connectors");
-        (path != self.path).then(|| Self { path, alias: true, body_schema: self.body_schema.clone(), ..*self })
+        (path != self.path).then(|| Self {
+            path,
+            alias: true,
+            body_schema: self.body_schema.clone(),
+            ..*self
+        })
     }
 }
 

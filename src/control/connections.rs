@@ -319,6 +319,17 @@ impl ControlPlane {
         Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)
     }
 
+    /// Sets what happens to new schemas, tables and columns.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn set_schema_change_handling(&self, id: &str, policy: SchemaChangePolicy) -> Result<()> {
+        let sql = "UPDATE connections SET schema_change_handling = ?2, updated_at = MAX(?3, updated_at + 1) \
+            WHERE id = ?1";
+        self.db.query(Statement::new(sql, vec![id.into(), word(&policy)?, self.now().into()])).await?;
+        Ok(())
+    }
+
     /// Deletes a connection with everything kept about it (settings, versions, runs, log). False when there is none.
     ///
     /// # Errors

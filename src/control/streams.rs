@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::ControlPlane;
 use super::connections::read_word;
-use super::page::Page;
 use super::row::Row;
 use crate::core::Result;
 use crate::core::catalog::{Stream, StreamName};
@@ -71,8 +70,8 @@ impl ControlPlane {
         found.rows.into_iter().map(|row| read(&Row(row))).collect()
     }
 
-    /// Every version of every stream (or of one), by name and version; `page` counts rows to skip by `after` being the
-    /// position of the last one seen.
+    /// Versions of every stream (or of one) by name and version, after the last one seen: `limit` of them, and one more
+    /// where there are more.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -81,7 +80,7 @@ impl ControlPlane {
         connection_id: &str,
         stream: Option<&StreamName>,
         after: Option<(&StreamName, u32)>,
-        page: &Page,
+        limit: u32,
     ) -> Result<Vec<StreamVersion>> {
         let sql = "SELECT schema_name, table_name, version, stream, diff, detected_at, run_id FROM stream_versions \
             WHERE connection_id = ?1 AND (?2 IS NULL OR (schema_name = ?2 AND table_name = ?3)) \
@@ -93,7 +92,7 @@ impl ControlPlane {
             after.map_or("", |(name, _)| name.schema.as_str()).into(),
             after.map_or("", |(name, _)| name.table.as_str()).into(),
             after.map_or(0, |(_, version)| i64::from(version)).into(),
-            (i64::from(page.limit) + 1).into(),
+            (i64::from(limit) + 1).into(),
         ];
         let found = self.db.query(Statement::new(sql, params)).await?;
         found.rows.into_iter().map(|row| read(&Row(row))).collect()
@@ -177,8 +176,8 @@ impl ControlPlane {
         Ok(settings)
     }
 
-    /// Stores settings of schemas and streams in one transaction; those not given stay as they are. Also how the engine
-    /// keeps [`Selection::settled`](crate::core::settings::Selection::settled).
+    /// Merges settings of schemas and streams into the stored ones, field by field, in one transaction; what is not
+    /// given stays as it is. Also how the engine keeps [`Selection::settled`](crate::core::settings::Selection::settled).
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is stored then.
@@ -201,7 +200,8 @@ impl ControlPlane {
                 "INSERT INTO stream_settings (connection_id, schema_name, table_name, settings) \
                  SELECT c.id, n.value ->> 'schema', n.value ->> 'table', n.value ->> 'settings' \
                  FROM json_each(?2) AS n JOIN connections AS c ON c.id = ?1 WHERE TRUE \
-                 ON CONFLICT (connection_id, schema_name, table_name) DO UPDATE SET settings = excluded.settings",
+                 ON CONFLICT (connection_id, schema_name, table_name) DO UPDATE \
+                 SET settings = json_patch(stream_settings.settings, excluded.settings)",
                 vec![connection_id.into(), parameter.into()],
             ));
         }

@@ -12,10 +12,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use crate::core::{Error, ErrorKind, Result};
 
 /// The largest integer that a JavaScript number carries exactly, 2^53 - 1.
-pub(crate) const MAX_EXACT: i64 = 9_007_199_254_740_991;
+pub const MAX_EXACT: i64 = 9_007_199_254_740_991;
 
 /// The human text of a thrown value: an error's message, else the value as a string.
-pub(crate) fn text(thrown: &JsValue) -> String {
+#[must_use]
+pub fn text(thrown: &JsValue) -> String {
     if let Some(error) = thrown.dyn_ref::<js_sys::Error>() {
         return error.message().into();
     }
@@ -23,7 +24,8 @@ pub(crate) fn text(thrown: &JsValue) -> String {
 }
 
 /// The human text of a `worker` error, without the crate's own prefixes.
-pub(crate) fn worker_text(error: &worker::Error) -> String {
+#[must_use]
+pub fn worker_text(error: &worker::Error) -> String {
     match error {
         worker::Error::UnknownJsError { message, .. } => message.clone(),
         other => other.to_string(),
@@ -31,13 +33,15 @@ pub(crate) fn worker_text(error: &worker::Error) -> String {
 }
 
 /// A boolean property of a thrown value, such as `retryable` of a Durable Object's error; absent is false.
-pub(crate) fn flag(thrown: &JsValue, name: &str) -> bool {
+#[must_use]
+pub fn flag(thrown: &JsValue, name: &str) -> bool {
     Reflect::get(thrown, &JsValue::from_str(name)).is_ok_and(|value| value.is_truthy())
 }
 
 /// A JavaScript copy of the bytes. A copy and not a view: a view of WASM memory dies when the memory grows, and the
 /// platform reads the bytes after we returned.
-pub(crate) fn bytes(bytes: &[u8]) -> Uint8Array {
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> Uint8Array {
     Uint8Array::from(bytes)
 }
 
@@ -46,7 +50,7 @@ pub(crate) fn bytes(bytes: &[u8]) -> Uint8Array {
 ///
 /// # Errors
 /// When the value has no JSON form.
-pub(crate) fn to_js<T: Serialize>(value: &T) -> Result<JsValue> {
+pub fn to_js<T: Serialize>(value: &T) -> Result<JsValue> {
     let json = serde_json::to_string(value)?;
     JSON::parse(&json).map_err(|thrown| Error::internal(format!("JSON.parse failed: {}", text(&thrown))))
 }
@@ -55,7 +59,7 @@ pub(crate) fn to_js<T: Serialize>(value: &T) -> Result<JsValue> {
 ///
 /// # Errors
 /// When the value has no JSON form or another shape.
-pub(crate) fn from_js<T: DeserializeOwned>(value: &JsValue) -> Result<T> {
+pub fn from_js<T: DeserializeOwned>(value: &JsValue) -> Result<T> {
     let json = JSON::stringify(value)
         .map_err(|thrown| Error::internal(format!("JSON.stringify failed: {}", text(&thrown))))?;
     Ok(serde_json::from_str(&String::from(json))?)
@@ -65,7 +69,7 @@ pub(crate) fn from_js<T: DeserializeOwned>(value: &JsValue) -> Result<T> {
 ///
 /// # Errors
 /// [`ErrorKind::Data`] beyond 2^53 - 1, where a number would be rounded.
-pub(crate) fn exact_number(integer: i64) -> Result<f64> {
+pub fn exact_number(integer: i64) -> Result<f64> {
     if integer.abs_diff(0) <= MAX_EXACT.unsigned_abs() {
         // Lossless within the bound just checked.
         Ok(integer as f64)
@@ -83,18 +87,25 @@ pub(crate) fn exact_number(integer: i64) -> Result<f64> {
 ///
 /// # Errors
 /// [`ErrorKind::Data`] naming the column.
-pub(crate) fn check_exact(column: &str, value: &Value) -> Result<()> {
-    let Value::Number(number) = value else { return Ok(()) };
-    let exact = match (number.as_i64(), number.as_u64()) {
-        (Some(integer), _) => integer.abs_diff(0) <= MAX_EXACT.unsigned_abs(),
-        (None, Some(_)) => false,
-        (None, None) => true,
+pub fn check_exact(column: &str, value: &Value) -> Result<()> {
+    let rounds = match value {
+        Value::Number(number) => number.as_f64().is_some_and(may_be_rounded),
+        _ => false,
     };
-    if exact { Ok(()) } else { Err(rounded(column)) }
+    if rounds { Err(rounded(column)) } else { Ok(()) }
+}
+
+/// Whether a number out of JavaScript may stand for another integer: whole, beyond 2^53 - 1, within 64 bits.
+#[must_use]
+pub fn may_be_rounded(number: f64) -> bool {
+    /// 2^63: beyond it a number can only have been a REAL.
+    const INTEGERS_END: f64 = 9_223_372_036_854_775_808.0;
+    number.fract() == 0.0 && number.abs() > MAX_EXACT as f64 && number.abs() <= INTEGERS_END
 }
 
 /// The error for a column whose number may have been rounded.
-pub(crate) fn rounded(column: &str) -> Error {
+#[must_use]
+pub fn rounded(column: &str) -> Error {
     Error::new(ErrorKind::Data, format!("Column {column} holds a number above 2^53, which JavaScript rounds"))
         .remedy(format!("Select CAST({column} AS TEXT)"))
 }

@@ -49,15 +49,11 @@ fn bound(value: &SqlValue) -> JsValue {
 }
 
 fn read(column: &str, value: SqlStorageValue) -> Result<SqlValue> {
-    /// Beyond the range of i64 a number can only have been a REAL.
-    const INTEGERS_END: f64 = 9_223_372_036_854_775_808.0;
     match value {
         SqlStorageValue::Null => Ok(SqlValue::Null),
         SqlStorageValue::Boolean(flag) => Ok(SqlValue::Integer(i64::from(flag))),
         SqlStorageValue::Integer(integer) => Ok(SqlValue::Integer(integer)),
-        SqlStorageValue::Float(real) if real.fract() == 0.0 && real.abs() <= INTEGERS_END => {
-            Err(border::rounded(column))
-        }
+        SqlStorageValue::Float(real) if border::may_be_rounded(real) => Err(border::rounded(column)),
         SqlStorageValue::Float(real) => Ok(SqlValue::Real(real)),
         SqlStorageValue::String(text) => Ok(SqlValue::Text(text)),
         SqlStorageValue::Blob(_) => {

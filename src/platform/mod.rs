@@ -2,7 +2,7 @@
 
 mod actors;
 mod bindings;
-mod border;
+pub mod border;
 mod clock;
 pub mod durable;
 mod http;

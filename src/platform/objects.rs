@@ -193,8 +193,8 @@ fn kind_of(words: &str) -> ErrorKind {
     match code {
         // No such upload; an uploaded part is gone.
         Some("10024" | "10025") => ErrorKind::NotFound,
-        // Part too small; parts uneven; malformed request: ours to avoid.
-        Some("10011" | "10048" | "10022") => ErrorKind::Internal,
+        // Part too small; parts uneven; malformed request; range beyond the end: ours to avoid.
+        Some("10011" | "10048" | "10022" | "10039") => ErrorKind::Internal,
         // Entity too large; key too long; metadata too large.
         Some("100100" | "10020" | "10012") => ErrorKind::DestinationLimit,
         // No such bucket; not allowed.

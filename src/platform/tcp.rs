@@ -89,19 +89,14 @@ fn open(peer: &str, host: &str, port: u16, tls: TlsMode) -> Result<worker_sys::S
     worker_sys::connect(address.into(), options.into())
 }
 
-/// The runtime says little about why a connection failed; its words decide what can be told.
+/// The runtime does not tell an unknown host from a closed port, so neither can we: both are retried.
 fn refusal(peer: &str, words: &str) -> Error {
-    let lower = words.to_lowercase();
-    if lower.contains("dns") || lower.contains("name or service") || lower.contains("not known") {
-        return Error::new(ErrorKind::SourceConfig, format!("The host of {peer} is unknown: {words}"))
-            .remedy("Check the spelling of the host name");
-    }
-    if lower.contains("not permitted") || lower.contains("forbidden") || lower.contains("prohibited") {
+    if words.contains("prohibited") || words.contains("not permitted") {
         return Error::new(ErrorKind::SourceConfig, format!("Workers may not connect to {peer}: {words}"))
-            .remedy("Use a public address, or a Hyperdrive or VPC binding for a private one");
+            .remedy("Use another port, or reach the server through a Hyperdrive binding");
     }
     Error::new(ErrorKind::SourceUnavailable, format!("Cannot connect to {peer}: {words}"))
-        .remedy("Check host and port, and that the firewall admits Cloudflare")
+        .remedy("Check the spelling of the host, the port, and that the firewall admits Cloudflare")
 }
 
 /// Lets a promise end unobserved: a rejection that nobody awaits would be reported as an error of the Worker.
@@ -131,6 +126,8 @@ struct SocketStream {
     closing: Option<JsFuture>,
     /// Whether dropping must close the socket; false once it was handed over to TLS.
     owns: bool,
+    /// TLS was asked for and no byte has arrived yet: what fails now is most likely the handshake.
+    handshaking: bool,
 }
 
 impl SocketStream {
@@ -154,14 +151,22 @@ impl SocketStream {
             writing: None,
             closing: None,
             owns: true,
+            handshaking: false,
         })
     }
 
+    /// A failed handshake is [`io::ErrorKind::InvalidData`], a lost connection [`io::ErrorKind::ConnectionReset`]. The
+    /// runtime's own words for the former are an internal reference number.
     fn broken(&self, thrown: &JsValue) -> io::Error {
-        io::Error::new(
-            io::ErrorKind::ConnectionReset,
-            format!("connection to {} broke: {}", self.peer, border::text(thrown)),
-        )
+        let (peer, words) = (&self.peer, border::text(thrown));
+        if self.handshaking {
+            let why = "the certificate must come from a public authority and name the host";
+            return io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("TLS with {peer} failed: {why} ({words})"),
+            );
+        }
+        io::Error::new(io::ErrorKind::ConnectionReset, format!("the connection to {peer} broke: {words}"))
     }
 
     /// Hands staged bytes out; false when there are none.
@@ -223,6 +228,7 @@ impl AsyncRead for SocketStream {
         };
         let result = outcome.map_err(|thrown| this.broken(&thrown))?;
         if let Some(arrived) = result.unchecked_ref::<ReadResult>().value() {
+            this.handshaking = false;
             this.accept(&arrived, buf);
             // The lent buffer comes back inside the view; lend it again instead of allocating one per read.
             this.buffer = Some(Uint8Array::new(&arrived.buffer()));
@@ -275,7 +281,8 @@ impl TcpStream for SocketStream {
         self.reader.release_lock().map_err(failed)?;
         self.writer.release_lock();
         let secure = self.socket.start_tls().map_err(failed)?;
-        let stream = Self::new(secure, self.peer.clone(), TlsMode::Off).map_err(failed)?;
+        let mut stream = Self::new(secure, self.peer.clone(), TlsMode::Off).map_err(failed)?;
+        stream.handshaking = true;
         self.owns = false;
         Ok(Box::new(stream))
     }

@@ -199,7 +199,11 @@ async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Destinati
     Answer::new("Destination details retrieved successfully", &DestinationBody::full(destination))
 }
 
-async fn create(services: &Services, _: &Call<'_>, new: NewDestinationBody) -> ApiResult<Answer<DestinationBody>> {
+async fn create(
+    services: &Services,
+    _: &Call<'_>,
+    new: NewDestinationBody,
+) -> ApiResult<Answer<DestinationBody>> {
     new.unsupported.refuse()?;
     setup::destination(services, &new.service)?;
     let id = new.group_id;

@@ -22,14 +22,23 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(Method::Post, LIST, "Create a group", handler!(create, NewGroup => GroupBody)).status(201),
         Route::new(Method::Get, ONE, "Read a group", handler!(get => GroupBody)),
         Route::new(Method::Patch, ONE, "Rename a group", handler!(rename, GroupPatch => GroupBody)),
-        Route::new(Method::Delete, ONE, "Delete a group without destination and connections", handler!(delete)),
+        Route::new(
+            Method::Delete,
+            ONE,
+            "Delete a group without destination and connections",
+            handler!(delete),
+        ),
         Route::new(
             Method::Get,
             "/v1/groups/{group_id}/connections",
             "List connections of a group",
             handler!(list_connections => Items<ConnectionBody>),
         )
-        .query(&[("schema", "Only the connection of exactly this name"), ("cursor", CURSOR), ("limit", LIMIT)]),
+        .query(&[
+            ("schema", "Only the connection of exactly this name"),
+            ("cursor", CURSOR),
+            ("limit", LIMIT),
+        ]),
     ]
 }
 
@@ -66,7 +75,10 @@ struct GroupPatch {
 fn trimmed(name: &str) -> ApiResult<&str> {
     let name = name.trim();
     if name.is_empty() {
-        return Err(Error::invalid("A group needs a name").field("name").remedy("Send a text that is not blank").into());
+        return Err(Error::invalid("A group needs a name")
+            .field("name")
+            .remedy("Send a text that is not blank")
+            .into());
     }
     Ok(name)
 }

@@ -75,7 +75,8 @@ struct Position {
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<ConnectorTypeBody>>> {
     let limit = usize::try_from(call.limit()?).unwrap_or(usize::MAX);
-    let start = call.query("cursor").map(cursor::read::<Position>).transpose()?.map_or(0, |position| position.n);
+    let start =
+        call.query("cursor").map(cursor::read::<Position>).transpose()?.map_or(0, |position| position.n);
     let all = services.connectors;
     let end = start.saturating_add(limit);
     let items = all.iter().skip(start).take(limit).map(ConnectorTypeBody::short).collect();

@@ -18,8 +18,13 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::Get, "/v1/users", "List users", handler!(list => Items<User>)).query(PAGED),
         Route::new(Method::Get, "/v1/users/{user_id}", "Read a user", handler!(get => User)),
-        Route::new(Method::Get, "/v1/groups/{group_id}/users", "List users of a group", handler!(of_group => Items<User>))
-            .query(PAGED),
+        Route::new(
+            Method::Get,
+            "/v1/groups/{group_id}/users",
+            "List users of a group",
+            handler!(of_group => Items<User>),
+        )
+        .query(PAGED),
     ]
 }
 

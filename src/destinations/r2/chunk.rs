@@ -23,8 +23,10 @@
 //! rejects bytes that are as good as their replacement.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -89,6 +91,7 @@ pub(super) async fn open(request: ChunkRequest<'_>) -> Result<ChunkOpening> {
         load: load.clone(),
         chunk: chunk.clone(),
         fence,
+        expected: load.table.arrow(),
         part,
     })))
 }
@@ -108,17 +111,37 @@ struct R2ChunkWriter {
     load: TableLoad,
     chunk: ChunkId,
     fence: Fence,
+    expected: SchemaRef,
     part: PartWriter,
+}
+
+/// The Parquet encoder would take a batch that lacks columns and write a file that cannot be read.
+fn check_columns(expected: &SchemaRef, batch: &RecordBatch) -> Result<()> {
+    let shape = |schema: &SchemaRef| -> Vec<(String, DataType)> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    if Arc::ptr_eq(expected, batch.schema_ref()) || shape(expected) == shape(batch.schema_ref()) {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "a batch has the columns {:?} where the table has {:?}",
+        shape(batch.schema_ref()),
+        shape(expected)
+    )))
 }
 
 #[async_trait(?Send)]
 impl ChunkWriter for R2ChunkWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if let Err(error) = check_columns(&self.expected, &batch) {
+            self.part.abort().await;
+            return Err(error);
+        }
         self.part.write(&batch).await
     }
 
     async fn commit(self: Box<Self>, counts: Counts) -> Result<DurableReceipt> {
-        let Self { store, manifests, receipt_key, load, chunk, fence, part } = *self;
+        let Self { store, manifests, receipt_key, load, chunk, fence, mut part, .. } = *self;
         let counts = Counts { written: part.rows(), ..counts };
         // Checked before the last bytes are sent: an unbalanced chunk must not even exist (invariant I5).
         if let Err(error) = DurableReceipt::issue(chunk.clone(), fence, counts, serde_json::Value::Null) {

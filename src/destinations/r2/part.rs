@@ -80,7 +80,7 @@ impl PartWriter {
     }
 
     /// Gives the part up.
-    pub(super) async fn abort(mut self) {
+    pub(super) async fn abort(&mut self) {
         self.upload.abort().await;
     }
 

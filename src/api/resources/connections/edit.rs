@@ -1,0 +1,185 @@
+//! Changing a connection.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::body::ConnectionBody;
+use super::create::{Extras, Timing, name_in, refuse_auth};
+use super::{EDIT_ATTEMPTS, found};
+use crate::api::config::{self, CheckedConfig};
+use crate::api::error::{ApiError, ApiResult};
+use crate::api::request::Call;
+use crate::api::response::Answer;
+use crate::api::{Services, setup};
+use crate::control::{Connection, DueChange, SetupState, SyncStateChange};
+use crate::core::Error;
+use crate::core::schedule::{self, Schedule, ScheduleKind};
+use crate::core::settings::SchemaChangePolicy;
+use crate::engine::{StartRequest, Trigger};
+
+/// Changes of a connection.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct ConnectionPatch {
+    /// Switches it off or on.
+    paused: Option<bool>,
+    /// Whether to run the setup tests; where absent, only when `config` changes.
+    run_setup_tests: Option<bool>,
+    /// Fields of the configuration to change.
+    config: Option<Map<String, Value>>,
+    /// As at creation.
+    auth: Option<Map<String, Value>>,
+    /// True reads all history again: cursors are forgotten, and a running sync starts over.
+    is_historical_sync: Option<bool>,
+    /// As at creation.
+    schema_change_handling: Option<SchemaChangePolicy>,
+    #[serde(flatten)]
+    timing: Timing,
+    #[serde(flatten)]
+    extras: Extras,
+}
+
+/// An edited connection and what else must be written with it.
+struct Edited {
+    connection: Connection,
+    config: Option<CheckedConfig>,
+    due: DueChange,
+    sync_state: SyncStateChange,
+}
+
+pub(crate) async fn edit(
+    services: &Services,
+    call: &Call<'_>,
+    patch: ConnectionPatch,
+) -> ApiResult<Answer<ConnectionBody>> {
+    refuse_auth(patch.auth.as_ref())?;
+    for _ in 0..EDIT_ATTEMPTS {
+        let edited = apply(services, found(services, call).await?, &patch).await?;
+        let config = edited.config.as_ref().map(|config| &config.clear);
+        let saved = services
+            .control
+            .save_connection(&edited.connection, config, edited.due, edited.sync_state)
+            .await?;
+        if saved {
+            after(services, &edited, &patch).await?;
+            let body = ConnectionBody::full(found(services, call).await?, services.ports.clock.now_micros());
+            return Answer::new("Connection has been updated", &body);
+        }
+    }
+    Err(ApiError::conflict("The connection is being edited by others. Try again"))
+}
+
+async fn apply(
+    services: &Services,
+    mut connection: Connection,
+    patch: &ConnectionPatch,
+) -> ApiResult<Edited> {
+    patch.extras.apply(&mut connection.extra)?;
+    let was = Schedulable::of(&connection);
+    let destination = services.control.destination(&connection.group_id).await?;
+    let zone = destination.map_or_else(|| "0".to_owned(), |destination| destination.time_zone_offset);
+    let present = connection.schedule(&zone)?;
+    let schedule = patch.timing.schedule(Some(&present), present.utc_offset_minutes)?;
+    connection.schedule_type = schedule.kind;
+    connection.sync_frequency = schedule.frequency_minutes;
+    connection.daily_sync_time = schedule.daily_sync_time_text();
+    connection.sync_mode = patch.timing.sync_mode.unwrap_or(connection.sync_mode);
+    connection.schema_change_handling =
+        patch.schema_change_handling.unwrap_or(connection.schema_change_handling);
+    let config = check_config(services, &mut connection, patch).await?;
+    let sync_state = match patch.paused {
+        Some(true) if !connection.paused => SyncStateChange::Pause,
+        Some(false) if connection.paused => SyncStateChange::Resume,
+        _ => SyncStateChange::Keep,
+    };
+    connection.paused = patch.paused.unwrap_or(connection.paused);
+    if patch.is_historical_sync == Some(true) {
+        connection.is_historical_sync = true;
+    }
+    let due = if schedule == present && Schedulable::of(&connection) == was {
+        DueChange::Keep
+    } else {
+        DueChange::Set(next_due(&connection, &schedule, services.ports.clock.now_micros()))
+    };
+    Ok(Edited { connection, config, due, sync_state })
+}
+
+/// What decides whether the clock may start a connection.
+#[derive(PartialEq, Eq)]
+struct Schedulable {
+    paused: bool,
+    incomplete: bool,
+}
+
+impl Schedulable {
+    fn of(connection: &Connection) -> Self {
+        Self { paused: connection.paused, incomplete: connection.setup_state == SetupState::Incomplete }
+    }
+}
+
+/// The next due time after an edit: at once for a connection that never ran, otherwise the first time after now in
+/// phase with its last run.
+pub(super) fn next_due(connection: &Connection, schedule: &Schedule, now: i64) -> Option<i64> {
+    let idle = connection.paused
+        || connection.setup_state == SetupState::Incomplete
+        || schedule.kind == ScheduleKind::Manual;
+    if idle {
+        return None;
+    }
+    schedule::next_due(schedule, connection.succeeded_at.max(connection.failed_at), now)
+}
+
+async fn check_config(
+    services: &Services,
+    connection: &mut Connection,
+    patch: &ConnectionPatch,
+) -> ApiResult<Option<CheckedConfig>> {
+    let run_tests = patch.run_setup_tests.unwrap_or(patch.config.is_some());
+    if patch.config.is_none() && !run_tests {
+        return Ok(None);
+    }
+    let stored = connection.config.open()?;
+    let checked = match &patch.config {
+        Some(sent) => {
+            let schema = (setup::connector(services, &connection.service)?.config_schema)().to_value();
+            let checked = config::check(sent, Some(&stored), &schema)?;
+            if name_in(&checked.clear)? != connection.schema_name {
+                return Err(Error::invalid("The name of a connection never changes")
+                    .field(if sent.contains_key("schema_prefix") {
+                        "config.schema_prefix"
+                    } else {
+                        "config.schema"
+                    })
+                    .remedy("Create another connection, or leave the name out")
+                    .into());
+            }
+            connection.config_public = checked.public.clone();
+            Some(checked)
+        }
+        None => None,
+    };
+    let clear = checked.as_ref().map_or(&stored, |checked| &checked.clear);
+    let source = setup::open_source(services, &connection.service, clear)?;
+    if run_tests {
+        connection.setup_tests = source.check().await;
+        connection.setup_state = setup::concluded(&connection.setup_tests, connection.setup_state);
+    }
+    Ok(checked)
+}
+
+/// What the engine must hear once the edit is saved.
+async fn after(services: &Services, edited: &Edited, patch: &ConnectionPatch) -> ApiResult<()> {
+    let id = &edited.connection.id;
+    if edited.sync_state == SyncStateChange::Pause {
+        services.syncs.cancel(id).await?;
+    }
+    if patch.is_historical_sync == Some(true) {
+        if edited.connection.paused {
+            services.syncs.set_state(id, Value::Object(Map::new())).await?;
+        } else {
+            let request = StartRequest { trigger: Trigger::Resync, due_at: None, force: true, scope: None };
+            services.syncs.start(id, request).await?;
+        }
+    }
+    Ok(())
+}

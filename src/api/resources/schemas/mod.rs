@@ -1,0 +1,82 @@
+//! Schema configuration: what of a source is synced, by source names, and under which names it lands.
+
+mod body;
+mod edit;
+mod known;
+mod reload;
+
+use body::{ColumnsBody, SchemaConfigBody};
+use edit::{ColumnUpdate, ConfigUpdate, SchemaUpdate, TableUpdate};
+use known::Known;
+use reload::ReloadBody;
+
+use super::connections::found;
+use crate::api::Services;
+use crate::api::error::ApiResult;
+use crate::api::request::Call;
+use crate::api::response::Answer;
+use crate::api::router::{Method, Route, handler};
+use crate::core::catalog::StreamName;
+
+pub(crate) fn routes() -> Vec<Route> {
+    const ALL: &str = "/v1/connections/{connection_id}/schemas";
+    const RELOAD: &str = "/v1/connections/{connection_id}/schemas/reload";
+    const SCHEMA: &str = "/v1/connections/{connection_id}/schemas/{schema}";
+    const TABLE: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}";
+    const COLUMNS: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/columns";
+    const COLUMN: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/columns/{column}";
+    const PATCHED: &str = "Keys are source names, case-sensitive. What is left out stays.";
+    vec![
+        Route::new(Method::Get, ALL, "Read the schema configuration", handler!(get => SchemaConfigBody)).details(
+            "404 NotFound_SchemaConfig before the first sync or reload. Lists every schema and table, but only those \
+             columns that were set by hand.",
+        ),
+        Route::new(
+            Method::Patch,
+            ALL,
+            "Change the schema configuration",
+            handler!(edit::config, ConfigUpdate => SchemaConfigBody),
+        )
+        .details(PATCHED),
+        Route::new(
+            Method::Post,
+            RELOAD,
+            "Look at the source again",
+            handler!(reload::reload, ReloadBody => SchemaConfigBody),
+        )
+        .details("Records new versions of what changed. Does not start a sync."),
+        Route::new(
+            Method::Patch,
+            SCHEMA,
+            "Change a schema's configuration",
+            handler!(edit::schema, SchemaUpdate => SchemaConfigBody),
+        )
+        .details(PATCHED),
+        Route::new(
+            Method::Patch,
+            TABLE,
+            "Change a table's configuration",
+            handler!(edit::table, TableUpdate => SchemaConfigBody),
+        )
+        .details(PATCHED),
+        Route::new(Method::Get, COLUMNS, "List all columns of a table", handler!(columns => ColumnsBody)),
+        Route::new(
+            Method::Patch,
+            COLUMN,
+            "Change a column's configuration",
+            handler!(edit::column, ColumnUpdate => SchemaConfigBody),
+        ),
+    ]
+}
+
+async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<SchemaConfigBody>> {
+    let known = Known::load(services, found(services, call).await?).await?;
+    Answer::new("Schema configuration retrieved successfully", &SchemaConfigBody::of(&known))
+}
+
+async fn columns(services: &Services, call: &Call<'_>) -> ApiResult<Answer<ColumnsBody>> {
+    let known = Known::load(services, found(services, call).await?).await?;
+    let stream = known.stream(&StreamName::new(call.part("schema"), call.part("table")))?;
+    let body = ColumnsBody::of(stream, known.settings.streams.get(&stream.name));
+    Answer::new("Column configuration retrieved successfully", &body)
+}

@@ -1,0 +1,132 @@
+//! Looking at the source again.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::body::SchemaConfigBody;
+use super::known::{DestinationNames, Known};
+use crate::api::error::ApiResult;
+use crate::api::request::Call;
+use crate::api::resources::connections::found;
+use crate::api::response::Answer;
+use crate::api::{Services, setup};
+use crate::control::Connection;
+use crate::control::streams::{NewStreamVersion, StreamVersion};
+use crate::core::Error;
+use crate::core::catalog::{Catalog, Stream, StreamName};
+use crate::core::schema_diff::diff;
+use crate::core::settings::{ConnectionSettings, StreamSettings, Target, select};
+
+/// How to look at the source again.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct ReloadBody {
+    /// What becomes of the tables' switches; `PRESERVE` where absent.
+    exclude_mode: Option<ExcludeMode>,
+}
+
+/// What becomes of the tables' switches.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ExcludeMode {
+    /// They stay.
+    #[default]
+    Preserve,
+    /// All tables are switched on.
+    Include,
+    /// All tables are switched off.
+    Exclude,
+}
+
+pub(super) async fn reload(
+    services: &Services,
+    call: &Call<'_>,
+    body: ReloadBody,
+) -> ApiResult<Answer<SchemaConfigBody>> {
+    let connection = found(services, call).await?;
+    let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
+    let catalog = source.discover().await?;
+    let known = services.control.latest_versions(&connection.id).await?;
+    let settings = services.control.stream_settings(&connection.id).await?;
+    // Decisions are stored before the versions they are about: once a version is stored, the stream counts as known,
+    // and what the policy left out would be synced.
+    let mut decided = settle(&connection, &catalog, &known, &settings);
+    switch_all(&catalog, body.exclude_mode.unwrap_or_default(), &mut decided);
+    services.control.save_stream_settings(&connection.id, &BTreeMap::new(), &decided).await?;
+    record(services, &connection, &catalog, &known).await?;
+    let known = Known::load(services, connection).await?;
+    Answer::new("Schema configuration has been reloaded", &SchemaConfigBody::of(&known))
+}
+
+/// What the policy decides about streams and columns seen for the first time.
+fn settle(
+    connection: &Connection,
+    catalog: &Catalog,
+    known: &[StreamVersion],
+    settings: &ConnectionSettings,
+) -> BTreeMap<StreamName, StreamSettings> {
+    let synced_before = connection.succeeded_at.is_some();
+    let names =
+        DestinationNames::of(&connection.schema_name, catalog.streams.iter().map(|stream| &stream.name));
+    let mut decided = BTreeMap::new();
+    for stream in &catalog.streams {
+        let before = version_of(known, &stream.name);
+        let target = Target {
+            schema: names.schema(&stream.name.schema),
+            table: names.table(&stream.name),
+            current: None,
+        };
+        // A setting that contradicts the source (a cursor column that is gone) decides nothing here; the next sync
+        // reports it.
+        if let Ok(selection) = select(stream, settings, before, synced_before, &target)
+            && let Some(settled) = selection.settled
+        {
+            decided.insert(stream.name.clone(), settled);
+        }
+    }
+    decided
+}
+
+fn version_of<'a>(known: &'a [StreamVersion], name: &StreamName) -> Option<&'a Stream> {
+    known.iter().find(|version| version.name == *name).and_then(|version| version.stream.as_ref())
+}
+
+fn switch_all(catalog: &Catalog, mode: ExcludeMode, decided: &mut BTreeMap<StreamName, StreamSettings>) {
+    let enabled = match mode {
+        ExcludeMode::Preserve => return,
+        ExcludeMode::Include => true,
+        ExcludeMode::Exclude => false,
+    };
+    for stream in &catalog.streams {
+        decided.entry(stream.name.clone()).or_default().enabled = Some(enabled);
+    }
+}
+
+async fn record(
+    services: &Services,
+    connection: &Connection,
+    catalog: &Catalog,
+    known: &[StreamVersion],
+) -> ApiResult<()> {
+    let mut versions = Vec::new();
+    for stream in &catalog.streams {
+        let before = version_of(known, &stream.name);
+        let change = diff(before, stream);
+        if !change.is_empty() {
+            let diff = serde_json::to_value(&change).map_err(Error::from)?;
+            versions.push(NewStreamVersion { name: &stream.name, stream: Some(stream), diff });
+        }
+    }
+    let gone = known
+        .iter()
+        .filter(|version| version.stream.is_some() && catalog.stream(&version.name).is_none())
+        .map(|version| NewStreamVersion {
+            name: &version.name,
+            stream: None,
+            diff: serde_json::json!({ "gone": true }),
+        });
+    versions.extend(gone);
+    services.control.record_stream_versions(&connection.id, &versions, None).await?;
+    Ok(())
+}
