@@ -40,13 +40,17 @@ impl Engine {
     /// When the run's object cannot be reached.
     pub async fn work(&self, run_id: &str) -> Result<()> {
         let stop_at = self.ports.clock.now_ms().saturating_add(CONSUMER_BUDGET_MS);
+        let mut worked = false;
         loop {
             match self.actors.sync(run_id, SyncRequest::Lease).await? {
                 SyncReply::Leased { spec, order, fence } => self.execute(&spec, *order, fence).await?,
                 SyncReply::Unknown => return self.bury(run_id).await,
+                // Woken for a run that is over: history may not have heard of its end.
+                SyncReply::Over if !worked => return self.settle(run_id).await,
                 SyncReply::Idle | SyncReply::Over => return Ok(()),
                 _ => return Err(unexpected("SyncDO")),
             }
+            worked = true;
             if self.ports.clock.now_ms() >= stop_at {
                 self.actors.sync(run_id, SyncRequest::Yield).await?;
                 return Ok(());
