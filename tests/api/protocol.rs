@@ -88,11 +88,12 @@ fn unknown_paths_and_methods_are_told_in_the_envelope() {
         "/v2/groups",
         "/v1/groups/a/b/c",
         "/v1//groups",
-        "/v1/groups/../users",
         "/etc/passwd",
     ] {
         world.get(path).refused(404, "NotFound", &["openapi.json"]);
     }
+    world.get("/v1/groups/../users").refused(404, "NotFound_Group", &["'..'"]);
+    world.get("/v1/groups/%ff").refused(400, "InvalidInput", &["group_id", "UTF-8"]);
     let wrong = world.send(request("PUT", "/v1/groups", None));
     wrong.refused(405, "MethodNotAllowed", &["PUT"]);
     assert_eq!(wrong.header("allow"), Some("GET, POST, HEAD, OPTIONS"));
@@ -225,10 +226,8 @@ fn the_document_is_complete_and_consistent() {
         for (method, operation) in methods.as_object().unwrap() {
             assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}");
         }
-        assert_eq!(
-            path.contains("/connections"),
-            document["paths"].get(path.replace("/connections", "/connectors")).is_some()
-        );
+        let old = path.replace("/connections", "/connectors");
+        assert!(document["paths"].get(&old).is_some(), "{old}");
     }
     let text = document.to_string();
     for reference in text.split("\"#/components/schemas/").skip(1) {
