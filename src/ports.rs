@@ -44,7 +44,7 @@ pub trait Timer {
 /// A byte stream to a server.
 pub trait TcpStream: AsyncRead + AsyncWrite + Unpin {
     /// Upgrades the open connection to TLS; the certificate is always verified against public roots and `host`.
-    /// Failure of the handshake shows on the first read or write.
+    /// Failure of the handshake shows on the first read or write, as [`std::io::ErrorKind::InvalidData`].
     ///
     /// # Errors
     /// When the stream was not opened with [`TlsMode::StartTls`].
@@ -262,6 +262,13 @@ pub trait ObjectStore {
     /// # Errors
     /// When the store is unreachable.
     async fn get(&self, key: &str) -> Result<Option<(Bytes, String)>>;
+
+    /// `length` bytes of the object from `offset`, or `None` when there is no such object. Asking beyond its end is an
+    /// error: the caller knows the size and must not take a shortened answer for the whole.
+    ///
+    /// # Errors
+    /// When the store is unreachable or the range lies outside the object.
+    async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Option<Bytes>>;
 
     /// What is stored under the key.
     ///

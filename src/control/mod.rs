@@ -10,6 +10,7 @@ pub mod destinations;
 pub mod groups;
 pub mod log_events;
 pub mod page;
+mod projections;
 pub(crate) mod row;
 pub mod runs;
 pub mod streams;

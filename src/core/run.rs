@@ -17,6 +17,9 @@ pub struct Chunk {
     pub range: serde_json::Value,
     /// Rows expected, for progress only.
     pub estimated_rows: Option<u64>,
+    /// Read only once every other chunk of the stream is durable.
+    #[serde(default)]
+    pub after_all: bool,
 }
 
 /// What a source plans for one stream of one run.
@@ -73,6 +76,36 @@ impl Counts {
     #[must_use]
     pub fn balanced(&self) -> bool {
         self.read == self.written.saturating_add(self.filtered)
+    }
+}
+
+/// What moving data cost: microseconds of wall time by what they were spent on, and the peak of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Effort {
+    /// Waiting for bytes of the source.
+    pub source_wait: u64,
+    /// Turning the source's bytes into Arrow.
+    pub decode: u64,
+    /// Shaping batches and encoding them for the destination.
+    pub encode: u64,
+    /// Waiting for the destination to take bytes.
+    pub destination_wait: u64,
+    /// Largest WASM memory seen, in bytes (I9); 0 where it cannot be known.
+    pub peak_memory: u64,
+}
+
+impl Effort {
+    /// Sum of the times, maximum of the memory.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            source_wait: self.source_wait.saturating_add(other.source_wait),
+            decode: self.decode.saturating_add(other.decode),
+            encode: self.encode.saturating_add(other.encode),
+            destination_wait: self.destination_wait.saturating_add(other.destination_wait),
+            peak_memory: self.peak_memory.max(other.peak_memory),
+        }
     }
 }
 

@@ -1,5 +1,48 @@
 //! The engine: runs, orders, leases. State machines on ports; `durable_object/` and `queue/` are thin shells over it.
+//!
+//! Life of a run: [`Engine::start`] asks the connection's [`Connector`](connector::Connector) to open a run and hands
+//! it to a [`Sync`](sync::Sync); workers ([`Engine::work`]) lease orders from it (plan, read, publish, close), do them
+//! ([`steps`]) and report. [`Engine::sweep`] runs every minute: it starts what is due and heals what fell silent.
 
+mod actors;
+pub mod connector;
+pub mod destination;
+mod meter;
+mod open;
+pub mod protocol;
+mod registry;
+mod remote;
+mod rows;
+mod start;
+mod steps;
+mod sweep;
+pub mod sync;
 pub mod sync_control;
+mod turn;
+mod worker;
 
+use std::rc::Rc;
+
+pub use actors::{Actors, Outbox};
+pub use registry::Registry;
+pub use remote::RemoteSyncs;
 pub use sync_control::{RunProgress, StartOutcome, StartRequest, SyncControl, TableProgress, Trigger};
+
+use crate::control::ControlPlane;
+use crate::ports::Ports;
+
+/// Everything a worker needs. Made anew for every event; holds handles only.
+pub struct Engine {
+    /// What can be opened.
+    pub registry: Registry,
+    /// Definitions and projections.
+    pub control: ControlPlane,
+    /// The world.
+    pub ports: Ports,
+    /// The Durable Objects.
+    pub actors: Rc<dyn Actors>,
+    /// The queue.
+    pub outbox: Rc<dyn Outbox>,
+    /// Bytes of memory in use by the program, 0 where that cannot be known.
+    pub memory: fn() -> usize,
+}

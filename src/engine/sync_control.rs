@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::core::Result;
 use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
-use crate::core::run::Counts;
+use crate::core::run::{Counts, Effort};
 use crate::core::table::LoadMode;
 
 /// Why a run starts.
@@ -96,6 +96,9 @@ pub struct RunProgress {
     pub ended_at: Option<i64>,
     /// Tables by name.
     pub tables: Vec<TableProgress>,
+    /// What moving the data cost so far.
+    #[serde(default)]
+    pub effort: Effort,
     /// Why the run failed.
     pub error: Option<ErrorReport>,
 }

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use self::hash::SaltedHash;
 use self::row_id::RowIds;
 use super::catalog::{Stream, StreamName};
-use super::settings::Selection;
+use super::settings::{SelectedColumn, Selection};
 use super::table::{DELETED, ROW_ID, SYNCED, TableSchema};
 use super::types::{ColumnType, UTC};
 use super::{Error, ErrorKind, Result};
@@ -84,44 +84,9 @@ impl Shaper {
         synced_at_micros: i64,
         hash_salt: &[u8],
     ) -> Result<Self> {
-        let misfit = |what: &str| Error::internal(format!("Cannot shape {}: {what}", stream.name));
-        let mut inputs = Vec::with_capacity(selection.columns.len());
-        for selected in &selection.columns {
-            let column = stream.columns.iter().find(|column| column.name == selected.source);
-            let column =
-                column.ok_or_else(|| misfit(&format!("the stream has no column '{}'", selected.source)))?;
-            inputs.push(Input {
-                name: column.name.clone(),
-                column_type: column.column_type,
-                hashed: selected.hashed,
-            });
-        }
-        let mut outputs = Vec::with_capacity(table.columns.len());
-        for column in &table.columns {
-            outputs.push(match column.name.as_str() {
-                ROW_ID => Output::RowId,
-                DELETED => Output::Deleted,
-                SYNCED => Output::Synced,
-                name => {
-                    let input = selection.columns.iter().position(|selected| selected.destination == name);
-                    let (index, input) = input
-                        .and_then(|index| Some((index, inputs.get(index)?)))
-                        .ok_or_else(|| misfit(&format!("the table's column '{name}' has no source")))?;
-                    let from = input.stored_type();
-                    if from.widen(column.column_type) != column.column_type {
-                        return Err(misfit(&format!(
-                            "the table's column '{name}' is {}, which does not hold {from}",
-                            column.column_type
-                        )));
-                    }
-                    Output::Column { input: index, to: column.column_type, nullable: column.nullable }
-                }
-            });
-        }
-        let carried = outputs.iter().filter(|output| matches!(output, Output::Column { .. })).count();
-        if carried != inputs.len() {
-            return Err(misfit("the table does not have every selected column once"));
-        }
+        let misfit = |what: String| Error::internal(format!("Cannot shape {}: {what}", stream.name));
+        let inputs = inputs(stream, selection).map_err(misfit)?;
+        let outputs = outputs(&inputs, selection, table).map_err(misfit)?;
         let keyless = outputs.iter().any(|output| matches!(output, Output::RowId));
         Ok(Self {
             stream: stream.name.clone(),
@@ -237,6 +202,44 @@ impl Shaper {
             _ => error,
         }
     }
+}
+
+/// The selected columns as they come, or what does not fit.
+fn inputs(stream: &Stream, selection: &Selection) -> Result<Vec<Input>, String> {
+    let input = |selected: &SelectedColumn| {
+        let column = stream.columns.iter().find(|column| column.name == selected.source);
+        let column = column.ok_or_else(|| format!("the stream has no column '{}'", selected.source))?;
+        Ok(Input { name: column.name.clone(), column_type: column.column_type, hashed: selected.hashed })
+    };
+    selection.columns.iter().map(input).collect()
+}
+
+/// Where each of the table's columns comes from, or what does not fit. Every input must go somewhere.
+fn outputs(inputs: &[Input], selection: &Selection, table: &TableSchema) -> Result<Vec<Output>, String> {
+    let mut outputs = Vec::with_capacity(table.columns.len());
+    for column in &table.columns {
+        outputs.push(match column.name.as_str() {
+            ROW_ID => Output::RowId,
+            DELETED => Output::Deleted,
+            SYNCED => Output::Synced,
+            name => {
+                let mut sources = inputs.iter().zip(&selection.columns).enumerate();
+                let (index, (input, _)) = sources
+                    .find(|(_, (_, selected))| selected.destination == name)
+                    .ok_or_else(|| format!("the table's column '{name}' has no source"))?;
+                let (from, to) = (input.stored_type(), column.column_type);
+                if from.widen(to) != to {
+                    return Err(format!("the table's column '{name}' is {to}, which does not hold {from}"));
+                }
+                Output::Column { input: index, to, nullable: column.nullable }
+            }
+        });
+    }
+    let carried = outputs.iter().filter(|output| matches!(output, Output::Column { .. })).count();
+    if carried != inputs.len() {
+        return Err("the table does not have every selected column once".to_owned());
+    }
+    Ok(outputs)
 }
 
 #[cfg(test)]

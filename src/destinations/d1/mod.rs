@@ -1,12 +1,104 @@
-//! Cloudflare D1.
+//! Cloudflare D1: typed tables in SQLite, loaded in bulk.
+//!
+//! A destination table `schema.table` is the SQLite table `schema__table` ([`names`]). Two small tables of ours stand
+//! beside the user's: `_fivetran_tables` ([`catalog`]) knows every table's exact types and its newest run,
+//! `_fivetran_commits` ([`watermark`]) knows which chunks are durable.
+//!
+//! A run prepares a table ([`prepare`], [`rebuild`]), writes its chunks as upserts of JSON rows ([`encode`],
+//! [`insert`], [`write`]), and publishes ([`publish`]). How values are stored is told in [`storage`] and [`temporal`].
 
-use crate::core::Error;
+mod catalog;
+mod check;
+mod config;
+mod database;
+mod ddl;
+mod encode;
+mod fault;
+mod http;
+mod insert;
+mod names;
+mod pages;
+mod prepare;
+mod publish;
+mod rebuild;
+mod storage;
+mod temporal;
+mod watermark;
+mod write;
+
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use self::config::Config;
+use self::database::Database;
+use self::http::HttpDatabase;
+use crate::connectors::SetupTest;
+use crate::core::Result;
+use crate::core::limits::{D1_MAX_COLUMNS, D1_MAX_ROW_BYTES};
+use crate::core::run::{ChunkId, Fence};
+use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
+use crate::destinations::{Capabilities, ChunkOpening, Destination, DurableReceipt, TableLoad, TableReceipt};
+use crate::ports::{Ports, SqlDatabase};
 
 /// The registry's entry.
-pub(crate) const DESTINATION: DestinationType = DestinationType {
-    id: "d1",
-    name: "Cloudflare D1",
-    config_schema: || schemars::json_schema!({}),
-    open: |_, _| Err(Error::internal("not there yet")),
+pub(crate) const DESTINATION: DestinationType =
+    DestinationType { id: "d1", name: "Cloudflare D1", config_schema: config::schema, open };
+
+const CAPABILITIES: Capabilities = Capabilities {
+    service: "d1",
+    max_columns: D1_MAX_COLUMNS,
+    max_row_bytes: D1_MAX_ROW_BYTES,
+    merges_in_place: true,
 };
+
+fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Destination>> {
+    let database: Rc<dyn SqlDatabase> = match Config::parse(config)? {
+        Config::Binding(name) => {
+            ports.bindings.database(&name).map_err(|error| error.field("config.binding"))?
+        }
+        Config::Http { endpoint, token } => {
+            Rc::new(HttpDatabase::new(Rc::clone(&ports.http), endpoint, token))
+        }
+    };
+    Ok(Box::new(D1 { database: Rc::new(Database::new(database)) }))
+}
+
+/// A D1 database as a destination.
+struct D1 {
+    database: Rc<Database>,
+}
+
+#[async_trait(?Send)]
+impl Destination for D1 {
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
+    }
+
+    async fn check(&self) -> Vec<SetupTest> {
+        check::check(&self.database).await
+    }
+
+    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>> {
+        catalog::describe(&self.database, schema, table).await
+    }
+
+    async fn prepare(&self, load: &TableLoad) -> Result<()> {
+        prepare::prepare(&self.database, load).await
+    }
+
+    async fn open(&self, load: &TableLoad, chunk: &ChunkId, fence: Fence) -> Result<ChunkOpening> {
+        write::open(&self.database, load, chunk, fence).await
+    }
+
+    async fn publish(
+        &self,
+        load: &TableLoad,
+        chunks: &[DurableReceipt],
+        fence: Fence,
+    ) -> Result<TableReceipt> {
+        publish::publish(&self.database, load, chunks, fence).await
+    }
+}

@@ -1,0 +1,42 @@
+// The versions of what builds the Worker, and the environment in which cargo runs.
+import path from "node:path";
+import { cacheDir, root } from "./paths.mjs";
+
+/** Tools that cargo installs. wasm-bindgen's version must equal the one in Cargo.lock. */
+export const cargoTools = {
+  "worker-build": { version: "0.8.7", binary: "worker-build" },
+  "wasm-bindgen-cli": { version: "0.2.129", binary: "wasm-bindgen" },
+};
+
+/** The coverage tool, installed only by `npm run test:coverage`. */
+export const coverageTool = { "cargo-llvm-cov": { version: "0.6.21", binary: "cargo-llvm-cov" } };
+
+/** Directory of an installed tool. Keyed by version, so that an upgrade never meets an old binary. */
+export const toolDir = (name, version) => path.join(cacheDir, "tools", `${name}-${version}`);
+
+/** Full path of an installed tool's binary, or of a sibling of it. */
+export const toolPath = (name, binary = cargoTools[name].binary) =>
+  path.join(toolDir(name, cargoTools[name].version), "bin", binary);
+
+/** A program of node_modules. */
+export const nodeTool = (name) => path.join(root, "node_modules", ".bin", name);
+
+/** Packages of the independent readers of our Parquet, pinned. */
+export const pythonPackages = ["duckdb==2.0.0", "pyarrow==26.0.1"];
+
+/** Interpreter of the environment that holds them. */
+export const pythonPath = path.join(cacheDir, "py", "bin", "python");
+
+/** Cargo's environment. The target directory is outside the tree, so that a clean clone builds only what is new. */
+export function cargoEnv() {
+  return {
+    ...process.env,
+    CARGO_TARGET_DIR: process.env.CARGO_TARGET_DIR || path.join(cacheDir, "target"),
+    // What worker-build sets for its own build; set everywhere, or the same crate would be expanded in two ways.
+    WASM_BINDGEN_USE_JS_SYS: "1",
+    WASM_BINDGEN_BIN: toolPath("wasm-bindgen-cli"),
+    ESBUILD_BIN: nodeTool("esbuild"),
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: toolPath("wasm-bindgen-cli", "wasm-bindgen-test-runner"),
+    FIVETRAN_TEST_PYTHON: process.env.FIVETRAN_TEST_PYTHON || pythonPath,
+  };
+}

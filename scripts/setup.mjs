@@ -1,0 +1,108 @@
+// Installs what is missing and says what it does. Runs on the Node that is there, before any package is installed, so
+// it imports nothing from node_modules. Everything goes into the cache directory or node_modules, except PostgreSQL.
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { cacheDir, root } from "./lib/paths.mjs";
+import { capture, run, works } from "./lib/process.mjs";
+import { cargoTools, coverageTool, pythonPackages, pythonPath, toolDir } from "./lib/tools.mjs";
+
+/** Installs what building and running need; with `tests`, also what the tests need. Quick when all is there. */
+export async function setup({ tests = false } = {}) {
+  await packages();
+  await rust();
+  for (const [name, tool] of Object.entries(cargoTools)) await cargoTool(name, tool);
+  if (tests) {
+    await postgres();
+    await python();
+  }
+}
+
+async function packages() {
+  const lock = createHash("sha256").update(readFileSync(path.join(root, "package-lock.json"))).digest("hex");
+  const mark = path.join(root, "node_modules", ".installed");
+  if (existsSync(mark) && readFileSync(mark, "utf8") === lock) return;
+  say("npm packages");
+  // `loglevel`: wrangler asks for a newer Node than may be running this, which is why a Node is among the packages.
+  await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  writeFileSync(mark, lock);
+}
+
+async function rust() {
+  if (!(await works("cargo", "--version"))) {
+    throw new Error("Rust is not installed. Install it with rustup (see rustup.rs), then run this again");
+  }
+  const { output } = await capture("rustc", ["--print", "sysroot"]);
+  if (existsSync(path.join(output.trim(), "lib", "rustlib", "wasm32-unknown-unknown"))) return;
+  say("Rust's WebAssembly target");
+  await run("rustup", ["target", "add", "wasm32-unknown-unknown"]);
+}
+
+/** Installs a Rust tool into its own versioned directory. */
+export async function cargoTool(name, { version, binary }) {
+  const dir = toolDir(name, version);
+  if (existsSync(path.join(dir, "bin", binary))) return;
+  const spec = [name, "--version", version, "--root", dir, "--locked"];
+  if (await works("cargo", "binstall", "-V")) {
+    say(`${name} ${version} (prebuilt, through cargo binstall)`);
+    if (await works("cargo", "binstall", "--no-confirm", ...spec)) return;
+  }
+  say(`${name} ${version} (compiled once, a few minutes; kept in ${dir})`);
+  // An own target directory: the default would be a temporary one, lost if this is interrupted.
+  const target = path.join(cacheDir, "tools", "build", `${name}-${version}`);
+  await run("cargo", ["install", "--quiet", ...spec], { env: { ...process.env, CARGO_TARGET_DIR: target } });
+  rmSync(target, { recursive: true, force: true });
+}
+
+/** Installs the coverage tool and the part of the toolchain it reads profiles with; returns its directory. */
+export async function setupCoverage() {
+  await run("rustup", ["component", "add", "llvm-tools"]);
+  const [[name, tool]] = Object.entries(coverageTool);
+  await cargoTool(name, tool);
+  return path.join(toolDir(name, tool.version), "bin");
+}
+
+async function postgres() {
+  if (await hasPostgres()) return;
+  const root = process.getuid?.() === 0;
+  if (!(await works("apt-get", "--version")) || !(root || (await works("sudo", "-n", "true")))) {
+    throw new Error("The tests need a PostgreSQL server. Install one (Debian: postgresql; macOS: brew install postgresql)");
+  }
+  say("PostgreSQL, for the tests (apt)");
+  const apt = (...args) => {
+    // The package must not start a server of its own.
+    const env = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"];
+    return run(root ? "env" : "sudo", root ? [...env, ...args] : ["env", ...env, ...args]);
+  };
+  await apt("update");
+  await apt("install", "--no-install-recommends", "-y", "postgresql-common");
+  const conf = "mkdir -p /etc/postgresql-common && echo create_main_cluster=false > /etc/postgresql-common/createcluster.conf";
+  await run(root ? "sh" : "sudo", root ? ["-c", conf] : ["sh", "-c", conf]);
+  await apt("install", "--no-install-recommends", "-y", "postgresql");
+}
+
+async function hasPostgres() {
+  const { output } = await capture("sh", ["-c", "command -v initdb; ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null; true"]);
+  return output.trim() !== "";
+}
+
+async function python() {
+  const check = `import importlib.metadata as m; assert [f"{p}=={m.version(p)}" for p in ("duckdb", "pyarrow")] == ${JSON.stringify(pythonPackages)}`;
+  if (await works(pythonPath, "-c", check)) return;
+  say(`${pythonPackages.join(", ")} for the tests, into a Python environment of their own`);
+  const dir = path.dirname(path.dirname(pythonPath));
+  mkdirSync(path.dirname(dir), { recursive: true });
+  await run("python3", ["-m", "venv", dir]);
+  await run(pythonPath, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...pythonPackages]);
+}
+
+function say(what) {
+  console.log(`installing ${what}`);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const began = Date.now();
+  await setup({ tests: !process.argv.includes("--no-tests") });
+  console.log(`ready: tools in ${cacheDir} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+}

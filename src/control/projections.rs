@@ -1,0 +1,38 @@
+//! Small writes of the engine that belong to no single API resource.
+
+use std::collections::BTreeMap;
+
+use super::ControlPlane;
+use crate::core::Result;
+use crate::core::catalog::StreamName;
+use crate::core::settings::StreamSettings;
+use crate::ports::Statement;
+
+impl ControlPlane {
+    /// Moves a connection's due time, unless it is paused or manual by now.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn set_next_due(&self, connection_id: &str, next_due_at: Option<i64>) -> Result<()> {
+        let sql = "UPDATE connections SET next_due_at = ?2 \
+            WHERE id = ?1 AND paused = 0 AND schedule_type = 'auto'";
+        self.db.query(Statement::new(sql, vec![connection_id.into(), next_due_at.into()])).await?;
+        Ok(())
+    }
+
+    /// Writes down what the schema change policy decided about new things of a stream, so that the next run does not
+    /// take them for known and decide otherwise.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn settle_streams(
+        &self,
+        connection_id: &str,
+        settled: &BTreeMap<StreamName, StreamSettings>,
+    ) -> Result<()> {
+        if settled.is_empty() {
+            return Ok(());
+        }
+        self.save_stream_settings(connection_id, &BTreeMap::new(), settled).await
+    }
+}

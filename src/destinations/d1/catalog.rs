@@ -1,0 +1,173 @@
+//! Our own catalog inside the user's database: which tables are ours, their exact types, and which run may write.
+//!
+//! SQLite's DDL cannot say `DECIMAL(10,2)` or tell an instant from a string, and parsing it back would be guessing;
+//! so [`Destination::describe`](crate::destinations::Destination::describe) answers from here. A table without a row
+//! here is not ours and is never touched (I8).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::database::Database;
+use super::{fault, names};
+use crate::core::table::TableSchema;
+use crate::core::{Error, Result};
+use crate::destinations::TableLoad;
+use crate::ports::{SqlValue, Statement};
+
+/// One row per table of ours. `run` and `connection_id` are the fence: only that run of that connection may write.
+/// `marked` counts rows the run's publish marked as deleted, `live_rows` is set once it is published.
+pub(super) const CREATE_TABLES: &str = "CREATE TABLE IF NOT EXISTS _fivetran_tables (
+  name TEXT NOT NULL PRIMARY KEY, schema_name TEXT NOT NULL, table_name TEXT NOT NULL,
+  definition TEXT NOT NULL, rebuild TEXT,
+  connection_id TEXT NOT NULL, run INTEGER NOT NULL,
+  marked INTEGER NOT NULL DEFAULT 0, published INTEGER NOT NULL DEFAULT 0, live_rows INTEGER
+) WITHOUT ROWID";
+
+/// True when the run of parameters `?1` (table), `?2` (connection) and `?3` (run) is the announced one.
+pub(super) const IS_CURRENT: &str = "EXISTS (SELECT 1 FROM _fivetran_tables \
+     WHERE name = ?1 AND connection_id = ?2 AND run = CAST(?3 AS INTEGER))";
+
+/// A row of the catalog.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The table as it stands.
+    pub definition: TableSchema,
+    /// A change of types or key under way.
+    pub rebuild: Option<Rebuild>,
+    /// Connection that loads the table.
+    pub connection_id: String,
+    /// Its newest run.
+    pub run: u64,
+    /// Rows the run's publish marked so far.
+    pub marked: u64,
+    /// The run is published.
+    pub published: bool,
+    /// Live rows after the publish, where counted.
+    pub live_rows: Option<u64>,
+}
+
+/// A rebuild under way, so that any later call can finish or abandon it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Rebuild {
+    /// The table as it will be.
+    pub target: TableSchema,
+    /// The user's own indexes and triggers on the table, created again at the end (I8).
+    pub objects: Vec<SchemaObject>,
+    /// True when the new table has taken the old one's name.
+    pub swapped: bool,
+}
+
+/// An index or trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SchemaObject {
+    /// Its name.
+    pub name: String,
+    /// The statement that created it.
+    pub sql: String,
+}
+
+impl Entry {
+    /// Refuses a run that is not newer than or equal to the announced one. Another connection may always take over:
+    /// run numbers of two connections cannot be compared, and a re-created connection starts again at 1.
+    pub(super) fn admit(&self, load: &TableLoad) -> Result<()> {
+        if self.connection_id == load.connection_id && self.run > load.run {
+            return Err(fault::fenced(&title(&load.table)));
+        }
+        Ok(())
+    }
+
+    /// Refuses a run that is not the announced one.
+    pub(super) fn require_current(&self, load: &TableLoad) -> Result<()> {
+        if self.connection_id == load.connection_id && self.run == load.run {
+            return Ok(());
+        }
+        Err(fault::fenced(&title(&load.table)))
+    }
+
+    fn from_row(row: &Map<String, Value>) -> Result<Self> {
+        let rebuild = row.get("rebuild").and_then(Value::as_str).map(serde_json::from_str).transpose()?;
+        Ok(Self {
+            definition: serde_json::from_str(text(row, "definition")?)?,
+            rebuild,
+            connection_id: text(row, "connection_id")?.to_owned(),
+            run: number(row, "run")?,
+            marked: number(row, "marked")?,
+            published: number(row, "published")? != 0,
+            live_rows: if row.get("live_rows").is_none_or(Value::is_null) {
+                None
+            } else {
+                Some(number(row, "live_rows")?)
+            },
+        })
+    }
+}
+
+/// How errors name a table.
+pub(super) fn title(table: &TableSchema) -> String {
+    format!("D1 table {}.{}", table.schema, table.table)
+}
+
+/// The parameters `?1` to `?3` of [`IS_CURRENT`].
+pub(super) fn current_params(name: &str, load: &TableLoad) -> Vec<SqlValue> {
+    vec![name.into(), load.connection_id.as_str().into(), load.run.to_string().into()]
+}
+
+/// Reads a row of the catalog.
+pub(super) fn select(name: &str) -> Statement {
+    Statement::new(
+        "SELECT definition, rebuild, connection_id, CAST(run AS TEXT) AS run, CAST(marked AS TEXT) AS marked, \
+         CAST(published AS TEXT) AS published, CAST(live_rows AS TEXT) AS live_rows \
+         FROM _fivetran_tables WHERE name = ?1",
+        vec![name.into()],
+    )
+}
+
+/// Writes how the table stands, unless a newer run was announced.
+pub(super) fn define(name: &str, load: &TableLoad, definition: &TableSchema) -> Result<Statement> {
+    let mut params = current_params(name, load);
+    params.push(serde_json::to_string(definition)?.into());
+    let update = format!("UPDATE _fivetran_tables SET definition = ?4 WHERE name = ?1 AND {IS_CURRENT}");
+    Ok(Statement::new(update, params))
+}
+
+/// The row of the catalog among the rows of [`select`].
+pub(super) fn entry(rows: &[Map<String, Value>]) -> Result<Option<Entry>> {
+    rows.first().map(Entry::from_row).transpose()
+}
+
+/// The catalog's row of a table; `None` when there is none, or no catalog yet.
+pub(super) async fn find(database: &Database, name: &str, what: &str) -> Result<Option<Entry>> {
+    match database.query(what, select(name)).await {
+        Ok(result) => entry(&result.rows),
+        Err(error) if fault::is_missing_table(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The table as it stands; `None` when it is not ours or the user dropped it.
+pub(super) async fn describe(database: &Database, schema: &str, table: &str) -> Result<Option<TableSchema>> {
+    let name = names::physical(schema, table);
+    let what = format!("D1 table {schema}.{table}");
+    let exists = Statement::new(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?1",
+        vec![name.as_str().into()],
+    );
+    if database.query(&what, exists).await?.rows.is_empty() {
+        return Ok(None);
+    }
+    Ok(find(database, &name, &what).await?.map(|entry| entry.definition))
+}
+
+/// A text column of a row of ours.
+pub(super) fn text<'row>(row: &'row Map<String, Value>, column: &str) -> Result<&'row str> {
+    row.get(column)
+        .and_then(Value::as_str)
+        .ok_or_else(|| Error::internal(format!("D1 returned a row without the text column {column}")))
+}
+
+/// An integer column of a row of ours, selected as `CAST(x AS TEXT)`.
+pub(super) fn number(row: &Map<String, Value>, column: &str) -> Result<u64> {
+    text(row, column)?
+        .parse()
+        .map_err(|_| Error::internal(format!("D1 returned a row whose column {column} is no integer")))
+}

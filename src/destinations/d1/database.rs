@@ -1,0 +1,48 @@
+//! The database with its errors explained and its abilities known.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::fault;
+use crate::core::Result;
+use crate::ports::{QueryResult, SqlDatabase, Statement};
+
+/// A D1 database. Its `batch` is a transaction, but over HTTP Cloudflare documents only "executed as a batch"; so
+/// nothing here depends on it: every prefix of every batch of ours leaves a state the next call understands.
+pub(super) struct Database {
+    inner: Rc<dyn SqlDatabase>,
+    /// Which function reads JSON rows, once asked.
+    each: Cell<Option<&'static str>>,
+}
+
+impl Database {
+    pub(super) fn new(inner: Rc<dyn SqlDatabase>) -> Self {
+        Self { inner, each: Cell::new(None) }
+    }
+
+    /// Runs statements in order in one transaction. `what` names the table or task in errors.
+    pub(super) async fn batch(&self, what: &str, statements: Vec<Statement>) -> Result<Vec<QueryResult>> {
+        self.inner.batch(statements).await.map_err(|error| fault::explain(error, what))
+    }
+
+    /// Runs one statement.
+    pub(super) async fn query(&self, what: &str, statement: Statement) -> Result<QueryResult> {
+        self.inner.query(statement).await.map_err(|error| fault::explain(error, what))
+    }
+
+    /// The table-valued function that hands out JSON rows. `jsonb_each` (SQLite 3.51) gives each row in parsed form;
+    /// `json_each` prints it, and every row is parsed a second time: half the speed (see [`insert`](super::insert)).
+    pub(super) async fn row_reader(&self) -> Result<&'static str> {
+        if let Some(each) = self.each.get() {
+            return Ok(each);
+        }
+        let probe = Statement::new("SELECT count(*) FROM jsonb_each('[]')", Vec::new());
+        let each = match self.query("D1", probe).await {
+            Ok(_) => "jsonb_each",
+            Err(error) if fault::is_missing_table(&error) => "json_each",
+            Err(error) => return Err(error),
+        };
+        self.each.set(Some(each));
+        Ok(each)
+    }
+}

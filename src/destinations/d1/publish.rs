@@ -1,0 +1,142 @@
+//! Ends a run's load of a table: rows a full load did not carry become deleted.
+
+use super::catalog;
+use super::database::Database;
+use super::names::{self, quote};
+use super::pages::{Page, Pages};
+use super::{fault, temporal, watermark};
+use crate::core::run::Fence;
+use crate::core::table::{DELETED, LoadMode, SYNCED};
+use crate::core::{Error, Result};
+use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
+use crate::ports::Statement;
+
+/// An incremental load tells its live rows only up to here. Counting reads the whole table, and a sync that brings
+/// ten rows every minute must not read ten million.
+const COUNTED_ROWS: u64 = 1_000_000;
+
+/// See [`Destination::publish`](crate::destinations::Destination::publish).
+///
+/// Every row of a full load carries the run's own `_fivetran_synced`, so a row with an older one was not seen: it is
+/// gone at the source. As in Fivetran, marking it leaves its `_fivetran_synced` alone.
+pub(super) async fn publish(
+    database: &Database,
+    load: &TableLoad,
+    chunks: &[DurableReceipt],
+    fence: Fence,
+) -> Result<TableReceipt> {
+    let name = names::physical(&load.table.schema, &load.table.table);
+    let what = catalog::title(&load.table);
+    if fence.run != load.run {
+        return Err(Error::internal(format!("{what}: the fence belongs to another run")));
+    }
+    let entry = catalog::find(database, &name, &what)
+        .await?
+        .ok_or_else(|| Error::internal(format!("{what}: the run was not prepared")))?;
+    entry.require_current(load)?;
+    watermark::require_durable(database, &name, load, chunks).await?;
+    if entry.published {
+        return Ok(TableReceipt { deleted: entry.marked, live_rows: entry.live_rows });
+    }
+    let soft_deletes = load.table.column(DELETED).is_some() && load.table.column(SYNCED).is_some();
+    let live_rows = match load.mode {
+        LoadMode::Full => {
+            let mut live = 0_u64;
+            let mut pages = Pages::of(&entry.definition, &name);
+            while let Some(page) = pages.next(database).await? {
+                live = live.saturating_add(sweep(database, &name, load, &page, soft_deletes).await?);
+            }
+            Some(live)
+        }
+        LoadMode::Incremental => count_some(database, &name, load).await?,
+    };
+    close(database, &name, load, live_rows).await
+}
+
+/// Marks what a page has left over, and counts its live rows. The number of marked rows is added up in the catalog in
+/// the same transaction, so a publish that is cut short and repeated reports all of them. (Over an API whose batches are
+/// no transactions a torn page would be counted twice; its rows would still be right.)
+async fn sweep(
+    database: &Database,
+    name: &str,
+    load: &TableLoad,
+    page: &Page,
+    soft_deletes: bool,
+) -> Result<u64> {
+    let (deleted, synced) = (quote(DELETED), quote(SYNCED));
+    let table = quote(name);
+    let mut statements = Vec::with_capacity(3);
+    if soft_deletes {
+        let mut params = catalog::current_params(name, load);
+        params.push(temporal::instant(load.synced_at).into());
+        let range = page.condition(&load.table, &mut params);
+        let missing = format!("{range} AND {synced} < ?4 AND {deleted} IS NOT 1");
+        statements.push(Statement::new(
+            format!(
+                "UPDATE _fivetran_tables SET marked = marked + (SELECT count(*) FROM {table} WHERE {missing}) \
+                 WHERE name = ?1 AND {}",
+                catalog::IS_CURRENT
+            ),
+            params.clone(),
+        ));
+        statements.push(Statement::new(
+            format!("UPDATE {table} SET {deleted} = 1 WHERE {missing} AND {}", catalog::IS_CURRENT),
+            params,
+        ));
+    }
+    let mut params = Vec::new();
+    let range = page.condition(&load.table, &mut params);
+    let live =
+        if load.table.column(DELETED).is_some() { format!("{deleted} IS NOT 1") } else { "1 = 1".to_owned() };
+    statements.push(Statement::new(
+        format!("SELECT CAST(count(*) AS TEXT) AS live FROM {table} WHERE {range} AND {live}"),
+        params,
+    ));
+    let results = database.batch(&catalog::title(&load.table), statements).await?;
+    match results.last().and_then(|result| result.rows.first()) {
+        Some(row) => catalog::number(row, "live"),
+        None => Err(Error::internal("D1 did not answer a count")),
+    }
+}
+
+/// Live rows, or `None` when there are more than [`COUNTED_ROWS`].
+async fn count_some(database: &Database, name: &str, load: &TableLoad) -> Result<Option<u64>> {
+    let (column, live) = match load.table.column(DELETED) {
+        Some(_) => (quote(DELETED), format!("{} IS NOT 1", quote(DELETED))),
+        None => ("1".to_owned(), "1".to_owned()),
+    };
+    let count = format!(
+        "SELECT CAST(count(*) AS TEXT) AS seen, CAST(coalesce(sum({live}), 0) AS TEXT) AS live \
+         FROM (SELECT {column} FROM {table} LIMIT {limit})",
+        table = quote(name),
+        limit = COUNTED_ROWS + 1,
+    );
+    let result = database.query(&catalog::title(&load.table), Statement::new(count, Vec::new())).await?;
+    let Some(row) = result.rows.first() else { return Ok(None) };
+    if catalog::number(row, "seen")? > COUNTED_ROWS {
+        return Ok(None);
+    }
+    catalog::number(row, "live").map(Some)
+}
+
+/// Remembers that the run is published, so that a repeated publish answers the same.
+async fn close(
+    database: &Database,
+    name: &str,
+    load: &TableLoad,
+    live_rows: Option<u64>,
+) -> Result<TableReceipt> {
+    let what = catalog::title(&load.table);
+    let mut params = catalog::current_params(name, load);
+    params.push(live_rows.map(|rows| rows.to_string()).unwrap_or_default().into());
+    let update = format!(
+        "UPDATE _fivetran_tables SET published = 1, live_rows = CAST(nullif(?4, '') AS INTEGER) \
+         WHERE name = ?1 AND {}",
+        catalog::IS_CURRENT
+    );
+    let results = database.batch(&what, vec![Statement::new(update, params), catalog::select(name)]).await?;
+    let entry = results.last().map(|result| catalog::entry(&result.rows)).transpose()?.flatten();
+    let entry = entry.ok_or_else(|| fault::fenced(&what))?;
+    entry.require_current(load)?;
+    Ok(TableReceipt { deleted: entry.marked, live_rows })
+}

@@ -1,0 +1,192 @@
+//! Writes a chunk: rows gather in a JSON text until it is as large as D1 takes, then go off as one upsert.
+
+use std::rc::Rc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, poll};
+
+use super::database::Database;
+use super::encode::RowEncoder;
+use super::insert::{self, Origin};
+use super::watermark::{Claim, Claimed};
+use super::{catalog, names};
+use crate::core::limits::{D1_MAX_ROW_BYTES, D1_PARAM_BYTES};
+use crate::core::run::{ChunkId, Counts, Fence};
+use crate::core::{Error, ErrorKind, Result};
+use crate::destinations::{ChunkOpening, ChunkWriter, DurableReceipt, TableLoad};
+use crate::ports::{SqlValue, Statement};
+
+/// In a row too wide for one JSON parameter, values larger than this travel in parameters of their own: at most 61 of
+/// them fit D1's 2 MB for a row, within its 100 parameters.
+const WIDE_VALUE_BYTES: usize = 32 * 1024;
+
+/// Bytes of a BLOB in one parameter, which holds them as twice as many hexadecimal digits.
+const BLOB_PIECE_BYTES: usize = D1_PARAM_BYTES / 2;
+
+/// See [`Destination::open`](crate::destinations::Destination::open).
+pub(super) async fn open(
+    database: &Rc<Database>,
+    load: &TableLoad,
+    chunk: &ChunkId,
+    fence: Fence,
+) -> Result<ChunkOpening> {
+    let name = names::physical(&load.table.schema, &load.table.table);
+    let what = catalog::title(&load.table);
+    if fence.run != load.run || chunk.run_id != load.run_id || chunk.connection_id != load.connection_id {
+        return Err(Error::internal(format!("{what}: chunk, fence and load belong to different runs")));
+    }
+    match Claim::take(database, &name, load, chunk, fence).await? {
+        Claimed::Durable(receipt) => Ok(ChunkOpening::AlreadyDurable(receipt)),
+        Claimed::Ours(claim) => {
+            let reader = database.row_reader().await?;
+            let upsert = insert::upsert(&load.table, &name, reader, |_| Origin::Row);
+            Ok(ChunkOpening::Writer(Box::new(D1ChunkWriter {
+                database: Rc::clone(database),
+                load: load.clone(),
+                what,
+                name,
+                reader,
+                upsert,
+                claim,
+                buffer: Vec::with_capacity(D1_PARAM_BYTES),
+                in_flight: None,
+                rows: 0,
+                bytes: 0,
+            })))
+        }
+    }
+}
+
+struct D1ChunkWriter {
+    database: Rc<Database>,
+    load: TableLoad,
+    what: String,
+    name: String,
+    reader: &'static str,
+    upsert: String,
+    claim: Claim,
+    /// JSON rows not yet sent, without the closing bracket; empty when there are none.
+    buffer: Vec<u8>,
+    /// The upsert D1 is working on.
+    in_flight: Option<LocalBoxFuture<'static, Result<()>>>,
+    rows: u64,
+    bytes: u64,
+}
+
+#[async_trait(?Send)]
+impl ChunkWriter for D1ChunkWriter {
+    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let table = self.load.table.clone();
+        let encoder = RowEncoder::new(&table, &batch)?;
+        for row in 0..batch.num_rows() {
+            let start = self.buffer.len();
+            self.buffer.push(if start == 0 { b'[' } else { b',' });
+            encoder.row(row, &mut self.buffer)?;
+            if self.buffer.len() < D1_PARAM_BYTES {
+                continue;
+            }
+            let mut last = Vec::with_capacity(D1_PARAM_BYTES);
+            last.push(b'[');
+            last.extend_from_slice(self.buffer.get(start.saturating_add(1)..).unwrap_or_default());
+            self.buffer.truncate(start);
+            self.flush().await?;
+            if last.len() < D1_PARAM_BYTES {
+                self.buffer = last;
+            } else {
+                drop(last);
+                self.write_wide_row(&encoder, row).await?;
+            }
+        }
+        self.rows = self.rows.saturating_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX));
+        let bytes = u64::try_from(batch.get_array_memory_size()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, counts: Counts) -> Result<DurableReceipt> {
+        self.flush().await?;
+        self.settle().await?;
+        let bytes = if counts.bytes == 0 { self.bytes } else { counts.bytes };
+        let counts = Counts { written: self.rows, bytes, ..counts };
+        self.claim.make_durable(&self.database, &self.what, counts).await
+    }
+}
+
+impl D1ChunkWriter {
+    /// Sends what has gathered.
+    async fn flush(&mut self) -> Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut rows = std::mem::take(&mut self.buffer);
+        rows.push(b']');
+        let mut params = self.claim.params();
+        params.push(text(rows)?);
+        self.send(Statement::new(self.upsert.clone(), params)).await
+    }
+
+    /// Starts a statement after the one before it has succeeded, and does not wait for it: while D1 works, the source
+    /// delivers and the next text is encoded. One statement is under way at most, so two texts are the most memory.
+    ///
+    /// A first poll is what starts a call (on the platform it sends the request); no executor has to be borrowed.
+    async fn send(&mut self, statement: Statement) -> Result<()> {
+        self.settle().await?;
+        let (database, what) = (Rc::clone(&self.database), self.what.clone());
+        let mut call = async move { database.query(&what, statement).await.map(|_| ()) }.boxed_local();
+        match poll!(&mut call) {
+            std::task::Poll::Ready(result) => result,
+            std::task::Poll::Pending => {
+                self.in_flight = Some(call);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the statement under way.
+    async fn settle(&mut self) -> Result<()> {
+        match self.in_flight.take() {
+            Some(call) => call.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends one row that is too long as JSON, its large values in parameters of their own: escapes and hexadecimal
+    /// digits must not make D1's limit smaller than it is.
+    async fn write_wide_row(&mut self, encoder: &RowEncoder<'_>, row: usize) -> Result<()> {
+        let stored = encoder.stored_bytes(row);
+        let mut rows = vec![b'['];
+        let large = encoder.wide_row(row, WIDE_VALUE_BYTES, BLOB_PIECE_BYTES, &mut rows)?;
+        rows.push(b']');
+        if stored > D1_MAX_ROW_BYTES || rows.len() > D1_MAX_ROW_BYTES {
+            return Err(Error::new(
+                ErrorKind::DestinationLimit,
+                format!(
+                    "{}: the row {} has {stored} bytes; D1 takes {D1_MAX_ROW_BYTES}",
+                    self.what,
+                    encoder.key_text(row)
+                ),
+            )
+            .remedy(
+                "Exclude the large column in the connection's schema settings, or use an R2 destination",
+            ));
+        }
+        let upsert = insert::upsert(&self.load.table, &self.name, self.reader, |index| {
+            match large.iter().find(|(column, _)| *column == index) {
+                Some((_, pieces)) => Origin::Params(pieces.len()),
+                None => Origin::Row,
+            }
+        });
+        let mut params = self.claim.params();
+        params.push(text(rows)?);
+        params.extend(large.into_iter().flat_map(|(_, pieces)| pieces).map(SqlValue::Text));
+        self.send(Statement::new(upsert, params)).await
+    }
+}
+
+fn text(json: Vec<u8>) -> Result<SqlValue> {
+    let text = String::from_utf8(json)
+        .map_err(|error| Error::internal("an encoded row is not UTF-8").caused_by(error))?;
+    Ok(SqlValue::Text(text))
+}

@@ -1,0 +1,421 @@
+//! The manifest: the one object that says what a table consists of.
+//!
+//! A part counts if and only if the manifest names it. The manifest is only ever replaced by a conditional put on the
+//! ETag it was read with, so every change is one step for readers, and of two writers one sees the other's work before
+//! its own counts. Its shape is described for readers in `docs/reading-r2.md`.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::config::Format;
+use super::layout::TableLayout;
+use crate::core::table::{LoadMode, TableColumn, TableSchema};
+use crate::core::{Error, ErrorKind, Result};
+use crate::destinations::{TableLoad, TableReceipt};
+use crate::ports::{ObjectStore, Ports, PutCondition, PutOutcome};
+
+/// Version of the manifest's shape. A reader of ours refuses others rather than guess.
+const FORMAT_VERSION: u32 = 1;
+
+/// Tries of a read-change-swap before giving up. Only runs of one connection and the janitor of the next compete, so
+/// a second try is rare and an eighth means something else is writing here.
+pub(super) const SWAP_TRIES: u32 = 8;
+
+/// R2 takes about one write a second to one key and refuses more; a run that prepares and publishes within the same
+/// second waits this long, in milliseconds, and tries again.
+const HOT_KEY_PAUSE_MS: u64 = 1_100;
+
+/// Tries of one put against a store that refuses for the moment.
+const PUT_TRIES: u32 = 3;
+
+/// What a table consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// [`FORMAT_VERSION`].
+    pub(crate) format_version: u32,
+    /// Schema at the destination.
+    pub(crate) schema: String,
+    /// Table at the destination.
+    pub(crate) table: String,
+    /// Format of all parts.
+    pub(crate) format: Format,
+    /// Connection that owns the table.
+    pub(crate) connection_id: String,
+    /// Newest run of that connection that announced itself; older ones are fenced off (invariant I4).
+    pub(crate) run: u64,
+    /// Added to run numbers to give load numbers, so that loads keep growing when another connection, which counts
+    /// its runs from 1, takes the table over.
+    pub(crate) load_base: u64,
+    /// Grows with every full load that replaced the content.
+    pub(crate) generation: u64,
+    /// Columns: the newest load's first, then those that only older parts have. Only grows and widens (I8).
+    pub(crate) columns: Vec<TableColumn>,
+    /// Key columns.
+    pub(crate) primary_key: Vec<String>,
+    /// The load that was published last.
+    pub(crate) published: Option<Published>,
+    /// Rows of all parts, superseded versions included.
+    pub(crate) total_rows: u64,
+    /// Rows that exist at the source, where that is known without merging: after full loads.
+    pub(crate) live_rows: Option<u64>,
+    /// The parts in load order.
+    pub(crate) parts: Vec<Part>,
+    /// Replaced parts that are kept a while for readers that hold an older manifest.
+    pub(crate) retired: Vec<Retired>,
+}
+
+/// The load published last, with what its receipt said, so that publishing again says the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Published {
+    /// [`Manifest::load_number`] of it.
+    pub(crate) load: u64,
+    /// Start of the run, microseconds UTC.
+    pub(crate) synced_at: i64,
+    /// Full or incremental.
+    pub(crate) mode: LoadMode,
+    /// Rows it newly marked as deleted.
+    pub(crate) deleted: u64,
+}
+
+/// One file of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// Relative to the table's folder.
+    pub(crate) path: String,
+    /// What its rows are.
+    pub(crate) kind: PartKind,
+    /// Rows.
+    pub(crate) rows: u64,
+    /// Bytes.
+    pub(crate) bytes: u64,
+    /// ETag of the object, without quotes.
+    pub(crate) etag: String,
+}
+
+/// What the rows of a part are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PartKind {
+    /// A piece of the whole stream.
+    Full,
+    /// Newer versions of some rows.
+    Change,
+    /// Rows that the last full load did not find any more, marked deleted.
+    Deleted,
+}
+
+/// A part on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retired {
+    /// Relative to the table's folder.
+    pub(crate) path: String,
+    /// Start of the run that replaced it, microseconds UTC.
+    pub(crate) retired_at: i64,
+}
+
+impl Manifest {
+    /// The manifest of a table that does not exist yet, owned by the load's connection.
+    pub(crate) fn empty(load: &TableLoad, format: Format) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            schema: load.table.schema.clone(),
+            table: load.table.table.clone(),
+            format,
+            connection_id: load.connection_id.clone(),
+            run: load.run,
+            load_base: 0,
+            generation: 0,
+            columns: load.table.columns.clone(),
+            primary_key: load.table.primary_key.clone(),
+            published: None,
+            total_rows: 0,
+            live_rows: None,
+            parts: Vec::new(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// This manifest with the load's run announced and its columns admitted.
+    ///
+    /// Columns widen at once, because they only promise what parts may hold. The key and the format belong to the
+    /// parts that are there, so a full load changes them only when its parts replace those ([`super::publish`]).
+    ///
+    /// # Errors
+    /// [`Fenced`](ErrorKind::Fenced) when a newer run was announced, [`DestinationConfig`](ErrorKind::DestinationConfig)
+    /// when changes would be appended in another format.
+    pub(crate) fn announced(&self, load: &TableLoad, format: Format) -> Result<Self> {
+        let mut next = self.clone();
+        if self.connection_id == load.connection_id {
+            self.refuse_older(load)?;
+        } else {
+            next.load_base = self.load_base.saturating_add(self.run);
+            next.connection_id.clone_from(&load.connection_id);
+        }
+        next.run = load.run;
+        next.columns = merged_columns(&self.columns, &load.table.columns);
+        if self.parts.is_empty() {
+            next.format = format;
+            next.primary_key.clone_from(&load.table.primary_key);
+        } else if load.mode == LoadMode::Incremental {
+            if self.format != format {
+                return Err(Error::new(
+                    ErrorKind::DestinationConfig,
+                    format!(
+                        "table {}.{} was written in another file format than the destination has now",
+                        self.schema, self.table
+                    ),
+                )
+                .field("config.format")
+                .remedy("Re-sync the table, or set the format back"));
+            }
+            next.primary_key.clone_from(&load.table.primary_key);
+        }
+        Ok(next)
+    }
+
+    /// Load number of a run that this manifest has announced: grows for the whole life of the table.
+    ///
+    /// # Errors
+    /// [`Fenced`](ErrorKind::Fenced) when a newer run or another connection was announced,
+    /// [`Internal`](ErrorKind::Internal) when the run was never prepared.
+    pub(crate) fn load_number(&self, load: &TableLoad) -> Result<u64> {
+        if self.connection_id != load.connection_id {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "another connection ({}) took table {}.{} over",
+                    self.connection_id, self.schema, self.table
+                ),
+            ));
+        }
+        self.refuse_older(load)?;
+        if self.run < load.run {
+            return Err(Error::internal(format!(
+                "run {} writes to {}.{} without having prepared it",
+                load.run, self.schema, self.table
+            )));
+        }
+        Ok(self.load_base.saturating_add(load.run))
+    }
+
+    fn refuse_older(&self, load: &TableLoad) -> Result<()> {
+        if self.run > load.run {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "run {} of {}.{} is over: run {} was announced",
+                    load.run, self.schema, self.table, self.run
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The receipt of the load, if it is the one published last.
+    pub(crate) fn receipt_of(&self, load_number: u64) -> Option<TableReceipt> {
+        let published = self.published.as_ref().filter(|published| published.load == load_number)?;
+        Some(TableReceipt { deleted: published.deleted, live_rows: self.live_rows })
+    }
+
+    /// The table as it stands.
+    pub(crate) fn table_schema(&self) -> TableSchema {
+        TableSchema {
+            schema: self.schema.clone(),
+            table: self.table.clone(),
+            columns: self.columns.clone(),
+            primary_key: self.primary_key.clone(),
+        }
+    }
+}
+
+/// The new load's columns, widened to hold what was there, then the columns only older parts have.
+fn merged_columns(old: &[TableColumn], new: &[TableColumn]) -> Vec<TableColumn> {
+    let known = |name: &str, among: &[TableColumn]| among.iter().find(|column| column.name == name).cloned();
+    let widened = new.iter().map(|column| match known(&column.name, old) {
+        Some(before) => TableColumn {
+            name: column.name.clone(),
+            column_type: before.column_type.widen(column.column_type),
+            nullable: before.nullable || column.nullable,
+        },
+        // Parts written before the column existed read as NULL.
+        None => TableColumn { nullable: column.nullable || !old.is_empty(), ..column.clone() },
+    });
+    let dropped = old.iter().filter(|column| known(&column.name, new).is_none()).map(|column| {
+        // Parts written from now on read as NULL.
+        TableColumn { nullable: true, ..column.clone() }
+    });
+    widened.chain(dropped).collect()
+}
+
+/// A manifest as read, with the ETag that a swap of it must match.
+pub(crate) struct Versioned {
+    /// The manifest.
+    pub(crate) manifest: Manifest,
+    /// ETag it was read with.
+    pub(crate) etag: String,
+}
+
+/// Reads and swaps the manifest of one table.
+pub(crate) struct ManifestStore {
+    store: Rc<dyn ObjectStore>,
+    ports: Ports,
+    key: String,
+}
+
+impl ManifestStore {
+    /// The manifest of that table.
+    pub(crate) fn new(store: Rc<dyn ObjectStore>, ports: &Ports, layout: &TableLayout) -> Self {
+        Self { store, ports: ports.clone(), key: layout.manifest() }
+    }
+
+    /// The manifest as it stands, or `None` before the first load was prepared.
+    ///
+    /// # Errors
+    /// When the store is unreachable, or [`DestinationConfig`](ErrorKind::DestinationConfig) when what lies there is
+    /// not a manifest of ours: overwriting it could destroy something of the user's (invariant I8).
+    pub(crate) async fn read(&self) -> Result<Option<Versioned>> {
+        let Some((body, etag)) = self.store.get(&self.key).await? else {
+            return Ok(None);
+        };
+        let manifest: Manifest =
+            serde_json::from_slice(&body).map_err(|problem| self.foreign(problem.to_string()))?;
+        if manifest.format_version != FORMAT_VERSION {
+            return Err(self.foreign(format!("format version {}", manifest.format_version)));
+        }
+        Ok(Some(Versioned { manifest, etag }))
+    }
+
+    /// The manifest of a prepared table.
+    ///
+    /// # Errors
+    /// As [`ManifestStore::read`]; [`Internal`](ErrorKind::Internal) when there is none.
+    pub(crate) async fn prepared(&self) -> Result<Versioned> {
+        self.read()
+            .await?
+            .ok_or_else(|| Error::internal(format!("{} does not exist: prepare comes first", self.key)))
+    }
+
+    /// Puts a manifest in the place of the one with that ETag, or of nothing.
+    ///
+    /// A put whose answer was lost is tried again and then conflicts with itself. That is safe: callers read again on
+    /// a conflict and find their own work done.
+    ///
+    /// # Errors
+    /// When the store stays unreachable.
+    pub(crate) async fn swap(&self, next: &Manifest, expected: Option<&str>) -> Result<PutOutcome> {
+        let body = Bytes::from(serde_json::to_vec_pretty(next)?);
+        let mut tries = 1;
+        loop {
+            let condition =
+                expected.map_or(PutCondition::IfAbsent, |etag| PutCondition::IfMatch(etag.to_owned()));
+            match self.store.put(&self.key, body.clone(), "application/json", condition).await {
+                Err(error) if error.kind() == ErrorKind::DestinationUnavailable && tries < PUT_TRIES => {
+                    tries += 1;
+                    self.ports.timer.sleep_ms(HOT_KEY_PAUSE_MS).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Announces a load: creates the manifest or widens it.
+    ///
+    /// # Errors
+    /// As [`Manifest::announced`] and [`ManifestStore::read`]; [`Conflict`](ErrorKind::Conflict) when somebody else
+    /// keeps writing.
+    pub(crate) async fn announce(&self, load: &TableLoad, format: Format) -> Result<()> {
+        for _ in 0..SWAP_TRIES {
+            let current = self.read().await?;
+            let (next, etag) = match &current {
+                None => (Manifest::empty(load, format), None),
+                Some(current) => (current.manifest.announced(load, format)?, Some(current.etag.as_str())),
+            };
+            if current.as_ref().is_some_and(|current| current.manifest == next) {
+                return Ok(());
+            }
+            if let PutOutcome::Written(_) = self.swap(&next, etag).await? {
+                return Ok(());
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// The error of a swap that lost [`SWAP_TRIES`] times.
+    pub(crate) fn contended(&self) -> Error {
+        Error::new(ErrorKind::DestinationUnavailable, format!("{} keeps changing under our hands", self.key))
+            .remedy("See that nothing else writes to this folder")
+    }
+
+    fn foreign(&self, problem: String) -> Error {
+        Error::new(
+            ErrorKind::DestinationConfig,
+            format!("{} is not a manifest this version can read: {problem}", self.key),
+        )
+        .remedy("Move it away, or choose another prefix")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::types::ColumnType;
+
+    fn column(name: &str, column_type: ColumnType) -> TableColumn {
+        TableColumn { name: name.to_owned(), column_type, nullable: false }
+    }
+
+    fn load(connection: &str, run: u64, mode: LoadMode) -> TableLoad {
+        TableLoad {
+            connection_id: connection.to_owned(),
+            run_id: format!("{connection}-{run}"),
+            run,
+            synced_at: 0,
+            table: TableSchema {
+                schema: "s".to_owned(),
+                table: "t".to_owned(),
+                columns: vec![column("id", ColumnType::Int)],
+                primary_key: vec!["id".to_owned()],
+            },
+            mode,
+        }
+    }
+
+    #[test]
+    fn i4_an_announced_run_fences_older_ones_off() {
+        let manifest = Manifest::empty(&load("a", 7, LoadMode::Full), Format::Parquet);
+        let older = load("a", 6, LoadMode::Full);
+        assert_eq!(manifest.announced(&older, Format::Parquet).unwrap_err().kind(), ErrorKind::Fenced);
+        assert_eq!(manifest.load_number(&older).unwrap_err().kind(), ErrorKind::Fenced);
+        assert_eq!(manifest.load_number(&load("a", 7, LoadMode::Full)).unwrap(), 7);
+        let unprepared = manifest.load_number(&load("a", 8, LoadMode::Full)).unwrap_err();
+        assert_eq!(unprepared.kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn loads_keep_growing_when_another_connection_takes_over() {
+        let manifest = Manifest::empty(&load("a", 7, LoadMode::Full), Format::Parquet);
+        let taken = manifest.announced(&load("b", 1, LoadMode::Full), Format::Parquet).unwrap();
+        assert_eq!(taken.load_number(&load("b", 1, LoadMode::Full)).unwrap(), 8);
+        let late = taken.load_number(&load("a", 8, LoadMode::Full)).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Fenced);
+    }
+
+    #[test]
+    fn i8_columns_only_widen_and_are_never_dropped() {
+        let old = [column("id", ColumnType::Int), column("gone", ColumnType::String)];
+        let new = [column("id", ColumnType::Long), column("fresh", ColumnType::Boolean)];
+        let merged = merged_columns(&old, &new);
+        let shape: Vec<_> = merged.iter().map(|c| (c.name.as_str(), c.column_type, c.nullable)).collect();
+        assert_eq!(
+            shape,
+            [
+                ("id", ColumnType::Long, false),
+                ("fresh", ColumnType::Boolean, true),
+                ("gone", ColumnType::String, true)
+            ]
+        );
+        assert_eq!(merged_columns(&merged, &old)[0].column_type, ColumnType::Long);
+    }
+}

@@ -1,0 +1,180 @@
+//! Parquet, tuned for speed within sensible sizes; `tests/r2_speed.rs` prints what the choices below cost and save.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, SortField};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression, LogicalType, Type as PhysicalType};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
+
+use crate::core::Result;
+use crate::core::limits::ROW_GROUP_BYTES;
+use crate::core::table::TableSchema;
+use crate::core::types::ColumnType;
+
+/// Rows looked at to guess whether a column repeats itself.
+const SAMPLE_ROWS: usize = 1_024;
+
+/// A column gets a dictionary when its sample has at most this share of distinct values, in percent. Above it the
+/// dictionary costs a hash a value and then overflows into plain pages anyway.
+const DICTIONARY_PERCENT: usize = 40;
+
+/// A dictionary of this many bytes is given up for plain pages: 256 KiB stays in the second-level cache.
+const DICTIONARY_BYTES: usize = 256 * 1024;
+
+/// Bytes of a data page: what readers decompress at once. Parquet's usual megabyte.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// Values handed from Arrow to a column encoder at once; the default of 1,024 spends measurable time between pieces.
+const WRITE_BATCH: usize = 8 * 1024;
+
+/// The two schemas of a Parquet file.
+#[derive(Clone)]
+pub(super) struct FileSchema {
+    /// Of the batches.
+    pub(super) arrow: SchemaRef,
+    /// Of the file.
+    pub(super) parquet: SchemaDescriptor,
+}
+
+impl FileSchema {
+    /// The schema of a table's parts: what Arrow implies, and JSON columns marked as JSON. The crate does that itself
+    /// only with a feature that pulls in more than this needs.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::core::ErrorKind::Internal) for an Arrow type Parquet has no place for.
+    pub(super) fn of(table: &TableSchema) -> Result<Self> {
+        let arrow = table.arrow();
+        let implied = ArrowSchemaConverter::new().schema_root(&table.table).convert(&arrow)?;
+        let fields =
+            implied.root_schema().get_fields().iter().zip(&table.columns).map(|(field, column)| match column
+                .column_type
+            {
+                ColumnType::Json => json_field(field),
+                _ => Ok(Arc::clone(field)),
+            });
+        let root =
+            Type::group_type_builder(&table.table).with_fields(fields.collect::<Result<_>>()?).build()?;
+        Ok(Self { arrow, parquet: SchemaDescriptor::new(Arc::new(root)) })
+    }
+}
+
+fn json_field(field: &TypePtr) -> Result<TypePtr> {
+    let json = Type::primitive_type_builder(field.name(), PhysicalType::BYTE_ARRAY)
+        .with_repetition(field.get_basic_info().repetition())
+        .with_logical_type(Some(LogicalType::Json))
+        .build()?;
+    Ok(Arc::new(json))
+}
+
+/// Turns batches into one Parquet file.
+///
+/// The file begins with the first batch, because that one decides which columns get dictionaries.
+pub(super) struct ParquetEncoder {
+    schema: FileSchema,
+    snappy: bool,
+    metadata: Vec<KeyValue>,
+    writer: Option<ArrowWriter<Vec<u8>>>,
+    empty: Vec<u8>,
+}
+
+impl ParquetEncoder {
+    /// An encoder. `metadata` goes into the file's footer.
+    pub(super) fn new(schema: FileSchema, snappy: bool, metadata: Vec<(String, String)>) -> Self {
+        let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+        Self { schema, snappy, metadata, writer: None, empty: Vec::new() }
+    }
+
+    /// Appends the rows of a batch. A row group is closed, and its bytes become [`ready`](Self::ready), when another
+    /// batch like this one would take it over [`ROW_GROUP_BYTES`] of memory.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::core::ErrorKind::Internal) when the batch has another schema.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(begin(&self.schema, self.snappy, &self.metadata, batch)?),
+        };
+        let before = writer.memory_size();
+        writer.write(batch)?;
+        let after = writer.memory_size();
+        let grown = after.saturating_sub(before);
+        if after.saturating_add(grown) > ROW_GROUP_BYTES {
+            writer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// What is ready to be stored; the caller takes it out.
+    pub(super) fn ready(&mut self) -> &mut Vec<u8> {
+        match &mut self.writer {
+            // The writer counts what it wrote by itself, so taking bytes out does not shift its offsets.
+            Some(writer) => writer.inner_mut(),
+            None => &mut self.empty,
+        }
+    }
+
+    /// Ends the file and returns what was not taken out yet.
+    ///
+    /// # Errors
+    /// Never in practice: writing to memory.
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        match self.writer {
+            Some(writer) => Ok(writer.into_inner()?),
+            None => Ok(self.empty),
+        }
+    }
+}
+
+fn begin(
+    schema: &FileSchema,
+    snappy: bool,
+    metadata: &[KeyValue],
+    sample: &RecordBatch,
+) -> Result<ArrowWriter<Vec<u8>>> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(if snappy { Compression::SNAPPY } else { Compression::UNCOMPRESSED })
+        // Chunk statistics let readers skip row groups; page statistics cost CPU and footer for groups this small.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_row_count_limit(usize::MAX)
+        .set_write_batch_size(WRITE_BATCH)
+        .set_max_row_group_row_count(None)
+        .set_key_value_metadata(Some(metadata.to_vec()))
+        .set_created_by(concat!("fivetran-do ", env!("CARGO_PKG_VERSION")).to_owned());
+    for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
+        let path = ColumnPath::from(vec![field.name().clone()]);
+        properties = properties.set_column_dictionary_enabled(path, repeats_itself(column)?);
+    }
+    // The embedded Arrow schema would only repeat what the logical types say, with "+00:00" for a zone name.
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties.build())
+        .with_parquet_schema(schema.parquet.clone())
+        .with_skip_arrow_metadata(true);
+    Ok(ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema.arrow), options)?)
+}
+
+/// Whether a sample across the whole column has few distinct values. Rows are taken at even steps: the first rows of
+/// a sorted column repeat themselves more than the column does.
+fn repeats_itself(column: &ArrayRef) -> Result<bool> {
+    let rows = column.len();
+    let step = rows.div_ceil(SAMPLE_ROWS).max(1);
+    let picked = UInt64Array::from_iter_values((0..rows).step_by(step).map(|row| row as u64));
+    let sample = take(column, &picked, None)?;
+    let converter = RowConverter::new(vec![SortField::new(sample.data_type().clone())])?;
+    let rows = converter.convert_columns(&[sample])?;
+    let distinct = rows.iter().map(|row| row.data()).collect::<HashSet<_>>().len();
+    Ok(distinct * 100 <= rows.num_rows() * DICTIONARY_PERCENT)
+}

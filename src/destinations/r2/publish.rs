@@ -1,0 +1,147 @@
+//! Making a run's chunks the table's content, in one swap of the manifest.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::chunk::ChunkArtifact;
+use super::config::{Encoding, Format};
+use super::layout::{self, TableLayout};
+use super::manifest::{Manifest, ManifestStore, Part, Published, SWAP_TRIES};
+use super::sweep;
+use super::vanished::{self, Vanished};
+use crate::core::run::Fence;
+use crate::core::table::LoadMode;
+use crate::core::{Error, ErrorKind, Result};
+use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
+use crate::ports::{ObjectStore, Ports, PutOutcome};
+
+/// What publishing needs to know.
+pub(super) struct PublishRequest<'a> {
+    pub(super) store: Rc<dyn ObjectStore>,
+    pub(super) ports: &'a Ports,
+    pub(super) layout: TableLayout,
+    pub(super) encoding: Encoding,
+    pub(super) load: &'a TableLoad,
+    pub(super) chunks: &'a [DurableReceipt],
+    pub(super) fence: Fence,
+}
+
+/// Publishes, or finds that it was done before.
+///
+/// Two publishers of one run (a duplicate message, a lease that expired) work out the same manifest; the swap lets one
+/// of them through, and the other finds the load published when it reads again (I3).
+///
+/// # Errors
+/// [`Fenced`](ErrorKind::Fenced) when a newer run was announced, [`Mismatch`](ErrorKind::Mismatch) when a chunk is not
+/// durable or not the one its receipt describes.
+pub(super) async fn publish(request: PublishRequest<'_>) -> Result<TableReceipt> {
+    let manifests = ManifestStore::new(Rc::clone(&request.store), request.ports, &request.layout);
+    for _ in 0..SWAP_TRIES {
+        let current = manifests.prepared().await?;
+        let number = current.manifest.load_number(request.load)?;
+        if let Some(receipt) = current.manifest.receipt_of(number) {
+            return Ok(receipt);
+        }
+        let parts = durable_parts(&request, number).await?;
+        let next = match request.load.mode {
+            LoadMode::Incremental => appended(&request, &current.manifest, number, parts),
+            LoadMode::Full => replaced(&request, &current.manifest, number, parts).await?,
+        };
+        if let PutOutcome::Written(_) = manifests.swap(&next, Some(&current.etag)).await? {
+            // The table is published whatever comes of this, and the next publish sweeps again.
+            let _ = sweep::sweep(&*request.store, &request.layout, &next, number).await;
+            return next.receipt_of(number).ok_or_else(|| Error::internal("a published load has no receipt"));
+        }
+    }
+    Err(manifests.contended())
+}
+
+/// The parts that the receipts name, in chunk order, each looked up in the bucket: a part that is gone, or that is not
+/// the object the receipt was issued for, must not be published.
+async fn durable_parts(request: &PublishRequest<'_>, load_number: u64) -> Result<Vec<Part>> {
+    let mut by_chunk = BTreeMap::new();
+    for receipt in request.chunks {
+        if receipt.chunk().run_id != request.load.run_id {
+            return Err(mismatch(format!(
+                "a receipt of run {} was handed to run {}",
+                receipt.chunk().run_id,
+                request.load.run_id
+            )));
+        }
+        let artifact: ChunkArtifact = serde_json::from_value(receipt.artifact().clone())?;
+        by_chunk.insert(receipt.chunk().chunk, artifact.part);
+    }
+    let parts: Vec<Part> = by_chunk.into_values().flatten().collect();
+    if parts.is_empty() {
+        return Ok(parts);
+    }
+    let folder = request.layout.key(&layout::load_folder(load_number, request.load.mode)?);
+    let stored: BTreeMap<String, (u64, String)> = request
+        .store
+        .list(&folder)
+        .await?
+        .into_iter()
+        .map(|object| (object.key, (object.size, object.etag)))
+        .collect();
+    for part in &parts {
+        let key = request.layout.key(&part.path);
+        let (bytes, etag) =
+            stored.get(&key).ok_or_else(|| mismatch(format!("{key} is not in the bucket any more")))?;
+        if (*bytes, etag) != (part.bytes, &part.etag) {
+            return Err(mismatch(format!("{key} is not the object that was committed")));
+        }
+    }
+    Ok(parts)
+}
+
+/// The manifest after an incremental load: its parts come after all others.
+fn appended(
+    request: &PublishRequest<'_>,
+    current: &Manifest,
+    load_number: u64,
+    parts: Vec<Part>,
+) -> Manifest {
+    let mut next = current.clone();
+    // Which of the new rows replace old ones is only known after merging.
+    next.live_rows = current.live_rows.filter(|_| parts.is_empty());
+    next.parts.extend(parts);
+    next.retired = sweep::retire(current, std::iter::empty(), request.load.synced_at);
+    finished(next, request.load, load_number, 0)
+}
+
+/// The manifest after a full load: its parts instead of all others, plus the rows it did not find any more.
+async fn replaced(
+    request: &PublishRequest<'_>,
+    current: &Manifest,
+    load_number: u64,
+    parts: Vec<Part>,
+) -> Result<Manifest> {
+    let rows = parts.iter().map(|part| part.rows).sum();
+    let Vanished { parts: deleted_parts, newly_deleted, live_rows } =
+        if request.encoding.format() == Format::Parquet && vanished::comparable(current, request.load) {
+            vanished::carry_over(request, current, &parts, load_number).await?
+        } else {
+            Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: rows }
+        };
+    let mut next = current.clone();
+    next.format = request.encoding.format();
+    next.primary_key.clone_from(&request.load.table.primary_key);
+    next.generation = current.generation.saturating_add(1);
+    next.live_rows = Some(live_rows);
+    next.parts = parts;
+    next.parts.extend(deleted_parts);
+    let replaced = current.parts.iter().map(|part| part.path.clone());
+    next.retired = sweep::retire(current, replaced, request.load.synced_at);
+    Ok(finished(next, request.load, load_number, newly_deleted))
+}
+
+fn finished(mut next: Manifest, load: &TableLoad, load_number: u64, deleted: u64) -> Manifest {
+    next.total_rows = next.parts.iter().map(|part| part.rows).sum();
+    next.published =
+        Some(Published { load: load_number, synced_at: load.synced_at, mode: load.mode, deleted });
+    next
+}
+
+fn mismatch(message: String) -> Error {
+    Error::new(ErrorKind::Mismatch, message)
+}

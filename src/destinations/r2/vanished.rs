@@ -1,0 +1,263 @@
+//! Rows that a full load did not find any more.
+//!
+//! A full load replaces a table's parts. Rows that were there and are gone at the source must not just disappear: they
+//! stay, marked `_fivetran_deleted`, as a part of their own next to the new ones. Finding them is an anti-join of the
+//! old keys with the new, in bounded memory and without state between runs:
+//!
+//! 1. Only key columns are read, by range, a row group at a time, and hashed to 128 bits ([`KeyHasher`]).
+//! 2. The space of hashes is walked in stretches. For each, the new keys within it are collected; then the old parts
+//!    are read newest first, and for each old key that is not among the new its newest version's place is noted.
+//! 3. Those rows are read in full, marked and written.
+//!
+//! A stretch is as long as the sets fit their budget, so a table of up to half a million keys takes one pass, and n
+//! million about 2n, each reading only the key columns. The alternative, spilling partitions to temporary objects,
+//! reads each key twice whatever their number but writes all of them on every full load, also when nothing vanished.
+//!
+//! Rows keep `_fivetran_synced`: a mass delete of a re-sync does not touch it in Fivetran either. Rows already marked
+//! are carried along and not counted again.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+use super::config::{Encoding, Format};
+use super::encoder::Encoder;
+use super::key_hash::{KeyHasher, KeySet, LastVersions, MAX_KEYS, RowAt, SealedKeys, key_columns};
+use super::layout;
+use super::manifest::{Manifest, Part, PartKind};
+use super::parquet_encoder::{FileSchema, ParquetEncoder};
+use super::parquet_reader::PartReader;
+use super::part::PartWriter;
+use super::publish::PublishRequest;
+use crate::core::table::DELETED;
+use crate::core::{Error, Result};
+use crate::destinations::TableLoad;
+
+/// What a full load left behind.
+pub(super) struct Vanished {
+    /// Parts with the rows that are gone.
+    pub(super) parts: Vec<Part>,
+    /// Rows among them that were not marked before.
+    pub(super) newly_deleted: u64,
+    /// Distinct keys of the new parts.
+    pub(super) live_rows: u64,
+}
+
+/// Whether old and new rows of the table can be told apart by key, and vanished ones marked.
+pub(super) fn comparable(current: &Manifest, load: &TableLoad) -> bool {
+    current.format == Format::Parquet
+        && !current.parts.is_empty()
+        && !load.table.primary_key.is_empty()
+        && current.primary_key == load.table.primary_key
+        && load.table.column(DELETED).is_some()
+}
+
+/// Finds the rows of the current parts whose keys are not in the new ones and writes them, marked.
+///
+/// # Errors
+/// An unreachable store, or a part that is gone or damaged.
+pub(super) async fn carry_over(
+    request: &PublishRequest<'_>,
+    current: &Manifest,
+    new_parts: &[Part],
+    load_number: u64,
+) -> Result<Vanished> {
+    let new_rows: u64 = new_parts.iter().map(|part| part.rows).sum();
+    let mut seed = [0_u8; 16];
+    request.ports.random.fill(&mut seed)?;
+    let key_types = current.primary_key.iter().filter_map(|name| {
+        let column = current.columns.iter().find(|column| column.name == *name)?;
+        Some(column.column_type.arrow())
+    });
+    let search = Search {
+        request,
+        old: &current.parts,
+        new: new_parts,
+        primary_key: &current.primary_key,
+        hasher: KeyHasher::new(key_types.collect(), seed)?,
+    };
+    let mut marked = MarkedRows { request, load_number, open: None, parts: Vec::new() };
+    let mut found = Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: 0 };
+
+    let passes = u128::from(new_rows.div_ceil(MAX_KEYS as u64 / 10 * 9).max(1));
+    let mut length = u128::MAX / passes;
+    let mut start = 0_u128;
+    loop {
+        let stretch = start..=start.saturating_add(length);
+        let Some((end, new_keys, rows)) = search.pass(stretch).await? else {
+            // Keys of old parts cannot be compared with the new: the load replaces them as it would without a key.
+            marked.finish().await?;
+            return Ok(Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: new_rows });
+        };
+        found.live_rows += new_keys.count_up_to(end);
+        drop(new_keys);
+        found.newly_deleted += rows.iter().filter(|row| !row.deleted).count() as u64;
+        marked.copy(&current.parts, &rows).await?;
+        if end == u128::MAX {
+            break;
+        }
+        length = length.min(end.saturating_sub(start));
+        start = end.saturating_add(1);
+    }
+    found.parts = marked.finish().await?;
+    Ok(found)
+}
+
+/// The anti-join.
+struct Search<'a> {
+    request: &'a PublishRequest<'a>,
+    old: &'a [Part],
+    new: &'a [Part],
+    primary_key: &'a [String],
+    hasher: KeyHasher,
+}
+
+impl Search<'_> {
+    /// Works on a stretch, and returns how far it came, the new keys, and the places of the old rows that are gone.
+    /// `None` when old keys cannot be compared.
+    async fn pass(
+        &self,
+        stretch: std::ops::RangeInclusive<u128>,
+    ) -> Result<Option<(u128, SealedKeys, Vec<RowAt>)>> {
+        let mut new_keys = KeySet::new(stretch);
+        for part in self.new {
+            let comparable =
+                self.scan(part, |_, hashes, _| hashes.iter().for_each(|hash| new_keys.insert(*hash)));
+            if !comparable.await? {
+                return Ok(None);
+            }
+        }
+        let new_keys = new_keys.sealed();
+        let mut gone = LastVersions::new(new_keys.stretch().clone(), new_keys.room_for_versions());
+        for (index, part) in self.old.iter().enumerate().rev() {
+            let index = position(index as u64)?;
+            let comparable = self.scan(part, |first_row, hashes, deleted| {
+                for ((row, hash), deleted) in (first_row..).zip(hashes).zip(deleted) {
+                    if gone.wants(*hash) && !new_keys.contains(*hash) {
+                        gone.see(*hash, RowAt { part: index, row, deleted: deleted == Some(true) });
+                    }
+                }
+            });
+            if !comparable.await? {
+                return Ok(None);
+            }
+        }
+        let (end, rows) = gone.sorted();
+        Ok(Some((end, new_keys, rows)))
+    }
+
+    /// Visits the key hashes of a part batch by batch, with the number of the batch's first row and the deletion
+    /// marks. False when the part's keys cannot be compared.
+    async fn scan(&self, part: &Part, mut visit: impl FnMut(u32, &[u128], &BooleanArray)) -> Result<bool> {
+        let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
+        let wanted: Vec<&str> =
+            self.primary_key.iter().map(String::as_str).chain(std::iter::once(DELETED)).collect();
+        let mut batches = reader.read(Some(&wanted), None)?;
+        let mut row = 0_u64;
+        while let Some(batch) = batches.next().await? {
+            let marks = batch.column_by_name(DELETED).and_then(|column| column.as_boolean_opt());
+            let (Some(columns), Some(marks)) = (key_columns(&batch, self.primary_key), marks) else {
+                return Ok(false);
+            };
+            let Some(hashes) = self.hasher.hash(&columns)? else { return Ok(false) };
+            visit(position(row)?, &hashes, marks);
+            row += batch.num_rows() as u64;
+        }
+        Ok(true)
+    }
+}
+
+/// Parts end at 48 GiB and hold a byte a row at the very least only in theory; still, no silent wrap-around.
+fn position(number: u64) -> Result<u32> {
+    u32::try_from(number).map_err(|_| Error::internal("a part has more than 2^32 rows"))
+}
+
+/// Writes the rows that are gone. One file takes all of them, unless parts have different columns or types: old rows
+/// keep the types of their part, as readers expect of parts anyway, so a change of schema begins another file.
+struct MarkedRows<'a> {
+    request: &'a PublishRequest<'a>,
+    load_number: u64,
+    open: Option<(FileSchema, PartWriter)>,
+    parts: Vec<Part>,
+}
+
+impl MarkedRows<'_> {
+    /// Copies the rows, which are sorted, and marks them.
+    async fn copy(&mut self, parts: &[Part], rows: &[RowAt]) -> Result<()> {
+        for of_part in rows.chunk_by(|one, next| one.part == next.part) {
+            let part = of_part.first().and_then(|row| parts.get(row.part as usize));
+            let part = part.ok_or_else(|| Error::internal("a row of no part"))?;
+            let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
+            let schema = reader.schema();
+            let mut batches = reader.read(None, Some(selection(of_part)))?;
+            while let Some(batch) = batches.next().await? {
+                let marked = marked(&batch)?;
+                self.writer(&schema).await?.write(&marked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn writer(&mut self, schema: &FileSchema) -> Result<&mut PartWriter> {
+        let fits = |open: &FileSchema| open.parquet.root_schema() == schema.parquet.root_schema();
+        if !self.open.as_ref().is_some_and(|(open, _)| fits(open)) {
+            self.close().await?;
+        }
+        if self.open.is_none() {
+            let number = position(self.parts.len() as u64)?;
+            let path = layout::deleted_part(self.load_number, number, self.request.fence)?;
+            let snappy = matches!(self.request.encoding, Encoding::Parquet { snappy: true });
+            let run = ("fivetran.run".to_owned(), self.request.load.run_id.clone());
+            let encoder = Encoder::Parquet(Box::new(ParquetEncoder::new(schema.clone(), snappy, vec![run])));
+            let writer = PartWriter::new(
+                Rc::clone(&self.request.store),
+                &self.request.layout,
+                path,
+                PartKind::Deleted,
+                encoder,
+                self.request.encoding,
+            );
+            self.open = Some((schema.clone(), writer));
+        }
+        let open = self.open.as_mut().map(|(_, writer)| writer);
+        open.ok_or_else(|| Error::internal("a part that was just opened is closed"))
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        if let Some((_, writer)) = self.open.take() {
+            self.parts.extend(writer.finish().await?);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<Part>> {
+        self.close().await?;
+        Ok(self.parts)
+    }
+}
+
+/// The rows of one part, which are sorted and distinct, as runs to skip and to take.
+fn selection(rows: &[RowAt]) -> RowSelection {
+    let mut selectors = Vec::with_capacity(rows.len() * 2);
+    let mut next = 0_u32;
+    for row in rows {
+        if row.row > next {
+            selectors.push(RowSelector::skip((row.row - next) as usize));
+        }
+        selectors.push(RowSelector::select(1));
+        next = row.row.saturating_add(1);
+    }
+    RowSelection::from(selectors)
+}
+
+/// The batch with `_fivetran_deleted` true throughout.
+fn marked(batch: &RecordBatch) -> Result<RecordBatch> {
+    let marks: ArrayRef = Arc::new(BooleanArray::from(vec![true; batch.num_rows()]));
+    let columns =
+        batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
+            if field.name() == DELETED { Arc::clone(&marks) } else { Arc::clone(column) }
+        });
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+}

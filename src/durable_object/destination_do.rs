@@ -1,0 +1,59 @@
+//! `DestinationDo`: one per destination. Schema changes take turns here.
+
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+use super::{control_plane, serve};
+use crate::core::{Error, ErrorKind, Result};
+use crate::destinations::TableLoad;
+use crate::engine::Registry;
+use crate::engine::destination::{SchemaLock, Tables};
+use crate::engine::protocol::{DestinationReply, DestinationRequest};
+use crate::platform::{DurableSql, WorkerClock, ports};
+use crate::ports::Clock;
+
+/// Shell around [`Tables`].
+#[durable_object(fetch)]
+pub struct DestinationDo {
+    state: State,
+    env: Env,
+    lock: SchemaLock,
+}
+
+impl DurableObject for DestinationDo {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env, lock: SchemaLock::default() }
+    }
+
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        serve(request, async |input: DestinationRequest| {
+            let sql = DurableSql::new(self.state.storage().sql());
+            let tables = Tables::new(&sql)?;
+            match input {
+                DestinationRequest::Prepare { destination_id, load } => {
+                    self.prepare(&tables, &destination_id, *load).await
+                }
+                DestinationRequest::Current => Ok(DestinationReply::Current { tables: tables.current()? }),
+                DestinationRequest::History { schema, table } => {
+                    Ok(DestinationReply::History { versions: tables.history(&schema, &table)? })
+                }
+                DestinationRequest::Forget => tables.forget().map(|()| DestinationReply::Done),
+            }
+        })
+        .await
+    }
+}
+
+impl DestinationDo {
+    async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
+        let record = control_plane(&self.env)?.destination(id).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::DestinationConfig,
+                format!("destination {id} was deleted while it was loaded"),
+            )
+        })?;
+        let destination = Registry::default().destination(&record, &ports(&self.env))?;
+        let now = WorkerClock.now_micros();
+        let table = tables.prepare(&self.lock, destination.as_ref(), load, now).await?;
+        Ok(DestinationReply::Prepared { table })
+    }
+}

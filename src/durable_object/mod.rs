@@ -1,0 +1,54 @@
+//! Durable Objects: thin shells around the engine's state machines. Handles only in the structs, because a freed
+//! object's memory comes back late (cloudflare/workers-rs#722); all state is in their SQLite.
+
+mod connector_do;
+mod destination_do;
+mod sync_do;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use worker::{Env, Request, Response};
+
+use crate::control::ControlPlane;
+use crate::core::redact::Secret;
+use crate::core::{Error, Result};
+use crate::platform::{D1, WorkerClock, WorkerRandom, durable};
+
+/// Binding of the connections' objects.
+pub(crate) const CONNECTOR: &str = "CONNECTOR";
+/// Binding of the runs' objects.
+pub(crate) const SYNC: &str = "SYNC";
+/// Binding of the destinations' objects.
+pub(crate) const DESTINATION: &str = "DESTINATION";
+
+/// Decodes the call, lets `handle` answer it, encodes the answer.
+async fn serve<I, O, F>(request: Request, handle: F) -> worker::Result<Response>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: AsyncFnOnce(I) -> Result<O>,
+{
+    let result = async {
+        let (_, body) = durable::request(request).await?;
+        handle(serde_json::from_str(&body)?).await
+    };
+    durable::answer(&result.await)
+}
+
+/// The control plane over this Worker's own bindings and secrets.
+pub(crate) fn control_plane(env: &Env) -> Result<ControlPlane> {
+    let db = env.d1("DB").map_err(|_| {
+        Error::internal("the Worker has no D1 database bound as DB")
+            .remedy("Deploy with `npm run deploy`, which creates and binds it")
+    })?;
+    let keys = env.secret("FIVETRAN_VAULT_KEYS").map_err(|_| {
+        Error::internal("the Worker secret FIVETRAN_VAULT_KEYS is not set")
+            .remedy("Run `npm run deploy`, or put it with `wrangler secret put FIVETRAN_VAULT_KEYS`")
+    })?;
+    ControlPlane::new(
+        std::rc::Rc::new(D1::new(db, "DB")),
+        &Secret::new(keys.to_string()),
+        std::rc::Rc::new(WorkerClock),
+        std::rc::Rc::new(WorkerRandom),
+    )
+}

@@ -1,0 +1,90 @@
+//! `SyncDo`: one per run.
+
+use worker::{DurableObject, Env, Request, Response, ScheduledTime, State, durable_object};
+
+use super::serve;
+use crate::core::{Error, Result};
+use crate::engine::protocol::{Message, SyncReply, SyncRequest};
+use crate::engine::sync::{Effects, Sync};
+use crate::platform::jobs::JobQueue;
+use crate::platform::{DurableSql, WorkerClock};
+use crate::ports::Clock;
+
+/// An alarm that is due already is set this much ahead, so that it fires after the current event.
+const SOON_MS: i64 = 50;
+
+/// Shell around [`Sync`]: storage, clock, alarm and queue.
+#[durable_object(alarm)]
+pub struct SyncDo {
+    state: State,
+    env: Env,
+}
+
+impl DurableObject for SyncDo {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env }
+    }
+
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        serve(request, async |input: SyncRequest| {
+            let sql = self.sql();
+            let sync = Sync::new(&sql)?;
+            let reply = sync.handle(input, WorkerClock.now_micros());
+            // After a refused report too: time has passed, and a lease may have run out.
+            let effects = sync.effects(WorkerClock.now_micros())?;
+            let run_id = sync.run_id()?;
+            self.apply(effects, run_id.as_deref()).await?;
+            reply as Result<SyncReply>
+        })
+        .await
+    }
+
+    /// Never throws: an alarm that throws six times is dropped by the platform. What fails here, the alarm set below
+    /// or the sweep of the cron tries again.
+    async fn alarm(&self) -> worker::Result<Response> {
+        if let Err(error) = self.tick().await {
+            worker::console_error!("alarm of a run: {}", error.chain());
+            let _ = self.state.storage().set_alarm(60_000_i64).await;
+        }
+        Response::ok("")
+    }
+}
+
+impl SyncDo {
+    fn sql(&self) -> DurableSql {
+        DurableSql::new(self.state.storage().sql())
+    }
+
+    async fn tick(&self) -> Result<()> {
+        let sql = self.sql();
+        let sync = Sync::new(&sql)?;
+        let effects = sync.effects(WorkerClock.now_micros())?;
+        let run_id = sync.run_id()?;
+        self.apply(effects, run_id.as_deref()).await
+    }
+
+    async fn apply(&self, effects: Effects, run_id: Option<&str>) -> Result<()> {
+        let storage = self.state.storage();
+        if effects.purge {
+            return storage.delete_all().await.map_err(|error| failed("purge", &error));
+        }
+        // The alarm first: should the queue refuse the messages, the alarm sends them again.
+        if let Some(at) = effects.alarm_at {
+            let now = WorkerClock.now_micros();
+            let in_ms = at.saturating_sub(now).div_euclid(1_000).max(SOON_MS);
+            let when = ScheduledTime::from(in_ms);
+            storage.set_alarm(when).await.map_err(|error| failed("set an alarm", &error))?;
+        }
+        if let (Some(run_id), true) = (run_id, effects.wake > 0) {
+            let queue = JobQueue::new(&self.env)?;
+            for _ in 0..effects.wake {
+                queue.send(&Message::Work { run_id: run_id.to_owned() }, 0).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(what: &str, error: &worker::Error) -> Error {
+    Error::internal(format!("the object of a run could not {what}: {error}"))
+}

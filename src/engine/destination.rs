@@ -1,0 +1,160 @@
+//! One destination's tables and their history; serialises schema changes. The state machine behind `DestinationDo`.
+
+use futures::lock::Mutex;
+
+use crate::core::table::TableSchema;
+use crate::core::{Error, ErrorKind, Result};
+use crate::destinations::{Destination, TableLoad};
+use crate::ports::LocalSql;
+
+use super::protocol::TableVersion;
+use super::rows::{Row, json};
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS versions (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, \
+    version INTEGER NOT NULL, definition TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL, \
+    PRIMARY KEY (schema_name, table_name, version)) WITHOUT ROWID";
+
+/// Serialises schema changes of one destination. Lives as long as the object, so that two events of it share it: an
+/// awaited destination call lets other events in, which the platform's input gate does not prevent.
+#[derive(Default)]
+pub struct SchemaLock(Mutex<()>);
+
+/// The state machine; all state is in `sql`.
+pub struct Tables<'a> {
+    sql: &'a dyn LocalSql,
+}
+
+impl<'a> Tables<'a> {
+    /// Opens the state, creating its table when it is missing.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn new(sql: &'a dyn LocalSql) -> Result<Self> {
+        sql.exec(SCHEMA, &[])?;
+        Ok(Self { sql })
+    }
+
+    /// Widens what the run wants by what is there (I8), creates or alters the table, and records the version.
+    /// Returns the table as the run must load it. `now` is in microseconds UTC.
+    ///
+    /// # Errors
+    /// The destination's, and [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns.
+    pub async fn prepare(
+        &self,
+        lock: &SchemaLock,
+        destination: &dyn Destination,
+        mut load: TableLoad,
+        now: i64,
+    ) -> Result<TableSchema> {
+        let _turn = lock.0.lock().await;
+        let current = destination.describe(&load.table.schema, &load.table.table).await?;
+        if let Some(current) = &current {
+            widen(&mut load.table, current);
+        }
+        check_width(destination, &load.table, current.as_ref())?;
+        destination.prepare(&load).await?;
+        self.record(&load, now)?;
+        Ok(load.table)
+    }
+
+    /// The newest version of every table.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn current(&self) -> Result<Vec<TableSchema>> {
+        // With a single MAX() SQLite takes the other columns from the row that holds the maximum.
+        let rows = self
+            .sql
+            .exec("SELECT definition, MAX(version) FROM versions GROUP BY schema_name, table_name", &[])?;
+        rows.iter().map(|row| Row(row).required_json(0)).collect()
+    }
+
+    /// Every version of a table, oldest first.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn history(&self, schema: &str, table: &str) -> Result<Vec<TableVersion>> {
+        let rows = self.sql.exec(
+            "SELECT version, definition, run_id, at FROM versions WHERE schema_name = ?1 AND table_name = ?2 \
+             ORDER BY version",
+            &[schema.into(), table.into()],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let row = Row(row);
+                Ok(TableVersion {
+                    version: u32::try_from(row.count(0)?).unwrap_or(u32::MAX),
+                    table: row.required_json(1)?,
+                    run_id: row.text(2)?.unwrap_or_default().to_owned(),
+                    at: row.integer(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets every history; the tables themselves are the user's and stay (I8).
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn forget(&self) -> Result<()> {
+        self.sql.exec("DELETE FROM versions", &[])?;
+        Ok(())
+    }
+
+    fn record(&self, load: &TableLoad, now: i64) -> Result<()> {
+        let table = &load.table;
+        let history = self.history(&table.schema, &table.table)?;
+        if history.last().is_some_and(|version| version.table == *table) {
+            return Ok(());
+        }
+        let version = history.last().map_or(0, |version| version.version).saturating_add(1);
+        self.sql.exec(
+            "INSERT INTO versions (schema_name, table_name, version, definition, run_id, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            &[
+                table.schema.as_str().into(),
+                table.table.as_str().into(),
+                i64::from(version).into(),
+                json(table)?,
+                load.run_id.as_str().into(),
+                now.into(),
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+/// No column gets narrower than it is (I8).
+fn widen(wanted: &mut TableSchema, current: &TableSchema) {
+    for column in &mut wanted.columns {
+        if let Some(there) = current.column(&column.name) {
+            column.column_type = there.column_type.widen(column.column_type);
+        }
+    }
+}
+
+/// Columns that the source no longer has stay at the destination and count.
+fn check_width(
+    destination: &dyn Destination,
+    wanted: &TableSchema,
+    current: Option<&TableSchema>,
+) -> Result<()> {
+    let kept = current.map_or(0, |current| {
+        current.columns.iter().filter(|column| wanted.column(&column.name).is_none()).count()
+    });
+    let total = wanted.columns.len().saturating_add(kept);
+    let limit = destination.capabilities().max_columns;
+    if total <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::DestinationLimit,
+        format!(
+            "table {}.{} needs {total} columns, and {} takes {limit}",
+            wanted.schema,
+            wanted.table,
+            destination.capabilities().service
+        ),
+    )
+    .remedy("Disable columns in the connection's schema configuration, or send this table to R2"))
+}

@@ -1,0 +1,108 @@
+//! [`SyncControl`] over the Durable Objects: what the API calls.
+
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::core::catalog::StreamName;
+use crate::core::run::Cursor;
+use crate::core::{Error, Result};
+
+use super::Engine;
+use super::protocol::{ConnectorReply, ConnectorRequest, RunSpec, SyncReply, SyncRequest};
+use super::sync_control::{RunProgress, StartOutcome, StartRequest, SyncControl, Trigger};
+
+/// The engine, remote-controlled.
+pub struct RemoteSyncs {
+    engine: Rc<Engine>,
+}
+
+impl RemoteSyncs {
+    /// Over that engine.
+    #[must_use]
+    pub fn new(engine: Rc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    async fn runs(&self, connection_id: &str) -> Result<(Option<RunSpec>, Option<RunSpec>)> {
+        match self.engine.actors.connector(connection_id, ConnectorRequest::Runs).await? {
+            ConnectorReply::Runs { live, last } => Ok((live, last)),
+            _ => Err(unexpected("ConnectorDO")),
+        }
+    }
+}
+
+pub(super) fn unexpected(who: &str) -> Error {
+    Error::internal(format!("{who} gave an answer to another question"))
+}
+
+#[async_trait(?Send)]
+impl SyncControl for RemoteSyncs {
+    async fn start(&self, connection_id: &str, request: StartRequest) -> Result<StartOutcome> {
+        // A re-sync replaces whatever runs, as in Fivetran: half of it would be read under the old cursor.
+        if request.force || request.trigger == Trigger::Resync {
+            self.cancel(connection_id).await?;
+        }
+        self.engine.start(connection_id, request).await
+    }
+
+    async fn cancel(&self, connection_id: &str) -> Result<()> {
+        let (live, _) = self.runs(connection_id).await?;
+        let Some(run) = live else { return Ok(()) };
+        self.engine.actors.sync(&run.run_id, SyncRequest::Cancel).await?;
+        // The order to close is now the only one left: do it here, so that the caller may start anew at once.
+        self.engine.work(&run.run_id).await
+    }
+
+    async fn progress(&self, connection_id: &str) -> Result<Option<RunProgress>> {
+        let (_, last) = self.runs(connection_id).await?;
+        let Some(run) = last else { return Ok(None) };
+        match self.engine.actors.sync(&run.run_id, SyncRequest::Progress).await? {
+            SyncReply::Progress { progress } => Ok(progress.map(|progress| *progress)),
+            _ => Err(unexpected("SyncDO")),
+        }
+    }
+
+    async fn state(&self, connection_id: &str) -> Result<Value> {
+        let reply = self.engine.actors.connector(connection_id, ConnectorRequest::State).await?;
+        let ConnectorReply::State { cursors } = reply else { return Err(unexpected("ConnectorDO")) };
+        let mut schemas = Map::new();
+        for (stream, cursor) in cursors {
+            let tables = schemas.entry(stream.schema).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(tables) = tables {
+                tables.insert(stream.table, cursor.0);
+            }
+        }
+        Ok(Value::Object(schemas))
+    }
+
+    async fn set_state(&self, connection_id: &str, state: Value) -> Result<()> {
+        let cursors = cursors_of(state)?;
+        self.engine.actors.connector(connection_id, ConnectorRequest::SetState { cursors }).await?;
+        Ok(())
+    }
+
+    async fn forget(&self, connection_id: &str) -> Result<()> {
+        self.cancel(connection_id).await?;
+        self.engine.actors.connector(connection_id, ConnectorRequest::Forget).await?;
+        Ok(())
+    }
+}
+
+fn cursors_of(state: Value) -> Result<Vec<(StreamName, Cursor)>> {
+    let shape = || {
+        Error::invalid("the state must be an object of schemas, each an object of tables with their cursors")
+            .field("state")
+            .remedy("Send what GET .../state returned, changed where needed")
+    };
+    let Value::Object(schemas) = state else { return Err(shape()) };
+    let mut cursors = Vec::new();
+    for (schema, tables) in schemas {
+        let Value::Object(tables) = tables else { return Err(shape()) };
+        cursors.extend(
+            tables.into_iter().map(|(table, cursor)| (StreamName::new(&schema, table), Cursor(cursor))),
+        );
+    }
+    Ok(cursors)
+}

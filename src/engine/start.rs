@@ -1,0 +1,59 @@
+//! Opening a run.
+
+use crate::control::{Connection, RunStarted};
+use crate::core::{Error, ErrorKind, Result};
+
+use super::Engine;
+use super::protocol::{ConnectorReply, ConnectorRequest, SyncRequest};
+use super::remote::unexpected;
+use super::sync_control::{StartOutcome, StartRequest, Trigger};
+
+impl Engine {
+    /// Opens a run, or finds the live one, and makes sure that its SyncDO exists. Every step repeats harmlessly, and
+    /// the steps stand in this order for the crash between any two of them:
+    ///
+    /// * after the ConnectorDO opened: the connection is still due in D1, so the next sweep comes here again;
+    /// * after the SyncDO opened: its alarm drives the run, whatever happens to us.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown connection; unreachable objects.
+    pub(super) async fn start(&self, connection_id: &str, request: StartRequest) -> Result<StartOutcome> {
+        let connection = self.control.connection(connection_id).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("Connection with id '{connection_id}' does not exist."))
+        })?;
+        let trigger = request.trigger;
+        let open = ConnectorRequest::Open { connection_id: connection_id.to_owned(), request };
+        let reply = self.actors.connector(connection_id, open).await?;
+        let ConnectorReply::Opened { outcome, run } = reply else { return Err(unexpected("ConnectorDO")) };
+        let Some(run) = run else {
+            self.skip_served(&connection).await?;
+            return Ok(outcome);
+        };
+        self.actors.sync(&run.run_id, SyncRequest::Open { spec: run.clone() }).await?;
+        self.control
+            .run_started(&RunStarted {
+                run_id: run.run_id.clone(),
+                connection_id: connection_id.to_owned(),
+                number: run.number,
+                trigger: trigger_name(trigger).to_owned(),
+                started_at: run.started_at,
+                next_due_at: self.next_due(&connection).await?,
+            })
+            .await?;
+        Ok(outcome)
+    }
+
+    /// A due time that was served already but still stands in D1 (a crash after the run was opened): move it on.
+    async fn skip_served(&self, connection: &Connection) -> Result<()> {
+        let next_due_at = self.next_due(connection).await?;
+        self.control.set_next_due(&connection.id, next_due_at).await
+    }
+}
+
+fn trigger_name(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Schedule => "schedule",
+        Trigger::Manual => "manual",
+        Trigger::Resync => "resync",
+    }
+}

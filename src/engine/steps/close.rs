@@ -1,0 +1,65 @@
+//! Ending a run.
+
+use crate::control::{RunFinished, RunTask};
+use crate::core::error::ErrorReport;
+use crate::core::{ErrorKind, Result};
+use crate::engine::Engine;
+use crate::engine::protocol::{Conclusion, ConnectorRequest, Outcome, RunSpec};
+
+/// A run that ended `RESCHEDULED` is tried again after this long: the time a source usually needs to breathe, and
+/// long enough for a schema migration at the source to be through.
+const RESCHEDULE_MICROS: i64 = 60 * 1_000_000;
+
+impl Engine {
+    /// Moves the cursors, then writes history. In this order: should we die in between, the order to close is leased
+    /// again and both steps repeat harmlessly.
+    pub(in crate::engine) async fn close(&self, spec: &RunSpec, conclusion: Conclusion) -> Result<Outcome> {
+        let Conclusion { mut progress, advances, needs_person } = conclusion;
+        let close = ConnectorRequest::Close { run_id: spec.run_id.clone(), advances: advances.clone() };
+        self.actors.connector(&spec.connection_id, close).await?;
+        let Some(connection) = self.control.connection(&spec.connection_id).await? else {
+            return Ok(Outcome::Closed);
+        };
+        let now = self.ports.clock.now_micros();
+        progress.ended_at = Some(now);
+        let rescheduled_for =
+            (progress.state == "RESCHEDULED").then(|| now.saturating_add(RESCHEDULE_MICROS));
+        let next_due_at = match rescheduled_for {
+            Some(at) => Some(at),
+            None => self.next_due(&connection).await?,
+        };
+        self.control
+            .run_finished(&RunFinished {
+                run_id: &spec.run_id,
+                connection_id: &spec.connection_id,
+                state: &progress.state,
+                ended_at: now,
+                historical_done: progress.state == "SUCCESSFUL",
+                task: progress.error.as_ref().filter(|_| needs_person).map(task),
+                progress: &progress,
+                next_due_at,
+                rescheduled_for,
+            })
+            .await?;
+        if let Ok(source) = self.open_source(&connection) {
+            for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
+                // Ignored on purpose: what is not confirmed now is confirmed by the next run; success does not hang
+                // on it.
+                let _ = source.confirm(cursor).await;
+            }
+        }
+        Ok(Outcome::Closed)
+    }
+}
+
+/// What a person finds under `status.tasks`.
+fn task(error: &ErrorReport) -> RunTask {
+    let code = match error.kind {
+        ErrorKind::SourceAuth | ErrorKind::SourceConfig | ErrorKind::SourcePermission => "reconnect",
+        ErrorKind::DestinationConfig => "reconnect_destination",
+        ErrorKind::DestinationLimit => "destination_limit",
+        ErrorKind::Data => "unsupported_value",
+        _ => "sync_failed",
+    };
+    RunTask { code: code.to_owned(), message: crate::core::Error::from(error.clone()).to_string() }
+}

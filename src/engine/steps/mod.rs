@@ -1,0 +1,6 @@
+//! What workers do: one file per kind of order.
+
+mod close;
+mod plan;
+mod publish;
+mod read;

@@ -1,0 +1,24 @@
+//! Publishing a table.
+
+use crate::core::Result;
+use crate::core::run::Fence;
+use crate::destinations::{DurableReceipt, TableLoad};
+use crate::engine::Engine;
+use crate::engine::protocol::{Outcome, RunSpec};
+
+impl Engine {
+    /// Makes the run's chunks the table's content. The destination guards itself (compare-and-set, transaction and
+    /// fence), so this needs no turn at the DestinationDO and tables publish in parallel.
+    pub(in crate::engine) async fn publish(
+        &self,
+        spec: &RunSpec,
+        load: &TableLoad,
+        receipts: &[DurableReceipt],
+        fence: Fence,
+    ) -> Result<Outcome> {
+        let connection = self.required_connection(&spec.connection_id).await?;
+        let record = self.required_destination(&connection.group_id).await?;
+        let destination = self.open_destination(&record)?;
+        Ok(Outcome::Published { receipt: destination.publish(load, receipts, fence).await? })
+    }
+}

@@ -1,0 +1,199 @@
+//! Handing orders out and taking them back (I4).
+
+use crate::core::error::ErrorReport;
+use crate::core::run::Fence;
+use crate::core::{Error, ErrorKind, Result};
+use crate::engine::protocol::{Order, RunSpec, SyncReply, Task};
+use crate::engine::rows::Row;
+
+use super::state::Kind;
+use super::{LEASE, Sync};
+
+/// The orders a worker may have at ?1: waiting ones whose back-off is over and leased ones whose worker fell silent.
+/// ?2 says whether the source has room for one more reader. Chunks marked `after_all` wait for their stream's others.
+const ELIGIBLE: &str = "FROM orders o WHERE o.state <> 'done' \
+    AND ((o.state = 'pending' AND o.not_before <= ?1) OR (o.state = 'leased' AND o.lease_until <= ?1)) \
+    AND (?2 OR o.kind NOT IN ('read', 'plan_stream', 'plan_run')) \
+    AND (o.after_all = 0 OR NOT EXISTS (SELECT 1 FROM orders p WHERE p.stream = o.stream AND p.kind = 'read' \
+         AND p.after_all = 0 AND p.state <> 'done'))";
+
+impl Sync<'_> {
+    /// How many more workers the source takes right now.
+    pub(super) fn room_for_source_work(&self, now: i64) -> Result<u32> {
+        let busy = self.state.number(
+            "SELECT COUNT(*) FROM orders WHERE state = 'leased' AND lease_until > ?1 \
+             AND kind IN ('read', 'plan_stream', 'plan_run')",
+            &[now.into()],
+        )?;
+        let most = u64::from(self.state.max_parallel_reads()?);
+        Ok(u32::try_from(most.saturating_sub(busy)).unwrap_or(u32::MAX))
+    }
+
+    /// How many workers could start something now.
+    pub(super) fn eligible_count(&self, now: i64, room: u32) -> Result<u32> {
+        let other = self.state.number(&format!("SELECT COUNT(*) {ELIGIBLE}"), &[now.into(), false.into()])?;
+        let source = if room == 0 {
+            0
+        } else {
+            let sql = format!(
+                "SELECT COUNT(*) FROM (SELECT 1 {ELIGIBLE} AND o.kind IN ('read', 'plan_stream', 'plan_run') \
+                 LIMIT {room})"
+            );
+            self.state.number(&sql, &[now.into(), true.into()])?
+        };
+        Ok(u32::try_from(other.saturating_add(source)).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn lease(&self, now: i64) -> Result<SyncReply> {
+        let Some(spec) = self.state.spec()? else { return Ok(SyncReply::Unknown) };
+        self.state.redeem_wake()?;
+        if self.state.is_over()? {
+            return Ok(SyncReply::Over);
+        }
+        // Orders that ran out of attempts by falling silent are settled on the way; each settles at most once.
+        while let Some((id, kind, stream, attempt)) = self.next_eligible(now)? {
+            if Self::exhausted(attempt) && kind != Kind::Close {
+                self.settle_failure(id, kind, stream, &fell_silent(attempt), false)?;
+                continue;
+            }
+            return self.grant(spec, id, kind, stream, attempt.saturating_add(1), now);
+        }
+        Ok(SyncReply::Idle)
+    }
+
+    fn next_eligible(&self, now: i64) -> Result<Option<(i64, Kind, Option<i64>, u32)>> {
+        let room = self.room_for_source_work(now)? > 0;
+        let sql = format!(
+            "SELECT o.id, o.kind, COALESCE(o.stream, -1), o.attempt {ELIGIBLE} ORDER BY o.rank, o.id LIMIT 1"
+        );
+        let rows = self.state.sql.exec(&sql, &[now.into(), room.into()])?;
+        let Some(row) = rows.first().map(|row| Row(row)) else { return Ok(None) };
+        let stream = row.integer(2)?;
+        let attempt = u32::try_from(row.count(3)?).unwrap_or(u32::MAX);
+        Ok(Some((row.integer(0)?, Kind::parse(row.text(1)?)?, (stream >= 0).then_some(stream), attempt)))
+    }
+
+    fn grant(
+        &self,
+        spec: RunSpec,
+        id: i64,
+        kind: Kind,
+        stream: Option<i64>,
+        attempt: u32,
+        now: i64,
+    ) -> Result<SyncReply> {
+        let lease = self.state.next_lease()?;
+        self.state.sql.exec(
+            "UPDATE orders SET state = 'leased', lease = ?2, lease_until = ?3, attempt = ?4, rows_read = 0, \
+             bytes = 0 WHERE id = ?1",
+            &[
+                id.into(),
+                crate::engine::rows::count(lease),
+                now.saturating_add(LEASE).into(),
+                i64::from(attempt).into(),
+            ],
+        )?;
+        let task = self.task(&spec, id, kind, stream)?;
+        let fence = Fence { run: spec.number, lease };
+        Ok(SyncReply::Leased { spec, order: Box::new(Order { id, attempt, task }), fence })
+    }
+
+    /// Puts together what the worker needs.
+    fn task(&self, spec: &RunSpec, id: i64, kind: Kind, stream: Option<i64>) -> Result<Task> {
+        let stream = stream.unwrap_or(-1);
+        match kind {
+            Kind::PlanRun => Ok(Task::PlanRun),
+            Kind::Close => Ok(Task::Close { conclusion: self.conclusion(spec)? }),
+            Kind::PlanStream => {
+                let rows =
+                    self.state.sql.exec("SELECT selected FROM streams WHERE id = ?1", &[stream.into()])?;
+                Ok(Task::PlanStream { stream: first(&rows)?.required_json(0)? })
+            }
+            Kind::Read => {
+                let rows = self.state.sql.exec(
+                    "SELECT s.selected, s.load, o.chunk FROM orders o JOIN streams s ON s.id = o.stream \
+                     WHERE o.id = ?1",
+                    &[id.into()],
+                )?;
+                let row = first(&rows)?;
+                Ok(Task::Read {
+                    stream: row.required_json(0)?,
+                    load: row.required_json(1)?,
+                    chunk: row.required_json(2)?,
+                })
+            }
+            Kind::Publish => {
+                let rows = self.state.sql.exec(
+                    "SELECT schema_name, table_name, load FROM streams WHERE id = ?1",
+                    &[stream.into()],
+                )?;
+                let row = first(&rows)?;
+                let name = crate::core::catalog::StreamName::new(
+                    row.text(0)?.unwrap_or_default(),
+                    row.text(1)?.unwrap_or_default(),
+                );
+                let receipts = self.state.sql.exec(
+                    "SELECT receipt FROM orders WHERE stream = ?1 AND kind = 'read' ORDER BY id",
+                    &[stream.into()],
+                )?;
+                let receipts =
+                    receipts.iter().map(|row| Row(row).required_json(0)).collect::<Result<Vec<_>>>()?;
+                Ok(Task::Publish { load: row.required_json(2)?, stream: name, receipts })
+            }
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &self,
+        order: i64,
+        fence: Fence,
+        rows: u64,
+        bytes: u64,
+        now: i64,
+    ) -> Result<SyncReply> {
+        self.check_lease(order, fence)?;
+        self.state.note_partial(order, rows, bytes, now.saturating_add(LEASE))?;
+        Ok(SyncReply::Done)
+    }
+
+    /// I4: only the newest lease of an open order may speak for it.
+    pub(super) fn check_lease(&self, order: i64, fence: Fence) -> Result<()> {
+        if self.state.is_cancelled()? {
+            let close = self
+                .state
+                .number("SELECT COUNT(*) FROM orders WHERE id = ?1 AND kind = 'close'", &[order.into()])?;
+            if close == 0 {
+                return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+            }
+        }
+        let held = self.state.number(
+            "SELECT COUNT(*) FROM orders WHERE id = ?1 AND state = 'leased' AND lease = ?2",
+            &[order.into(), crate::engine::rows::count(fence.lease)],
+        )?;
+        if held == 1 {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Fenced,
+            format!("lease {} of order {order} is no longer held", fence.lease),
+        ))
+    }
+}
+
+fn first(rows: &[Vec<crate::ports::SqlValue>]) -> Result<Row<'_>> {
+    rows.first()
+        .map(|row| Row(row))
+        .ok_or_else(|| Error::internal("an order points at a stream that is not there"))
+}
+
+fn fell_silent(attempts: u32) -> ErrorReport {
+    ErrorReport {
+        kind: ErrorKind::Internal,
+        message: format!("the worker fell silent {attempts} times in a row"),
+        field: None,
+        remedy: Some(
+            "Look for out-of-memory or CPU-limit errors in the Worker's logs, then sync again".to_owned(),
+        ),
+        retry_after_ms: None,
+    }
+}

@@ -1,0 +1,102 @@
+//! The worker: leases orders of one run and does them until its time is up or there is nothing to do.
+
+use crate::core::error::ErrorReport;
+use crate::core::limits::CONSUMER_BUDGET_MS;
+use crate::core::run::Fence;
+use crate::core::{Error, ErrorKind, Result};
+
+use super::Engine;
+use super::protocol::{Message, Order, Outcome, RunSpec, SyncReply, SyncRequest, Task};
+use super::remote::unexpected;
+use super::sync_control::{StartRequest, TableProgress, Trigger};
+
+impl Engine {
+    /// Handles one queue message. Never fails for the message's sake: what cannot be done now is healed by alarms
+    /// and the sweep, and a redelivery would do nothing that those do not.
+    ///
+    /// # Errors
+    /// When an object or the control plane cannot be reached; the message should be delivered again.
+    pub async fn consume(&self, message: Message) -> Result<()> {
+        match message {
+            Message::Work { run_id } => self.work(&run_id).await,
+            Message::Start { connection_id, due_at } => self.start_due(&connection_id, due_at).await,
+        }
+    }
+
+    async fn start_due(&self, connection_id: &str, due_at: i64) -> Result<()> {
+        let startable =
+            self.control.connection(connection_id).await?.is_some_and(|connection| !connection.paused);
+        if !startable {
+            return Ok(());
+        }
+        let request =
+            StartRequest { trigger: Trigger::Schedule, due_at: Some(due_at), force: false, scope: None };
+        self.start(connection_id, request).await.map(|_| ())
+    }
+
+    /// Works on a run until nothing can be done at the moment, or the time budget of an invocation is used up.
+    ///
+    /// # Errors
+    /// When the run's object cannot be reached.
+    pub async fn work(&self, run_id: &str) -> Result<()> {
+        let stop_at = self.ports.clock.now_ms().saturating_add(CONSUMER_BUDGET_MS);
+        loop {
+            match self.actors.sync(run_id, SyncRequest::Lease).await? {
+                SyncReply::Leased { spec, order, fence } => self.execute(&spec, *order, fence).await?,
+                SyncReply::Unknown => return self.bury(run_id).await,
+                SyncReply::Idle | SyncReply::Over => return Ok(()),
+                _ => return Err(unexpected("SyncDO")),
+            }
+            if self.ports.clock.now_ms() >= stop_at {
+                self.actors.sync(run_id, SyncRequest::Yield).await?;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does one order and reports. Only a report that cannot be delivered is an error here.
+    async fn execute(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<()> {
+        let id = order.id;
+        let outcome = match self.perform(spec, order, fence).await {
+            Ok(outcome) => outcome,
+            // The lease is gone or the run is: whoever owns it now does not wait for our report.
+            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => return Ok(()),
+            Err(error) => self.failure(&error)?,
+        };
+        let complete = SyncRequest::Complete { order: id, fence, outcome: Box::new(outcome) };
+        match self.actors.sync(&spec.run_id, complete).await {
+            Ok(SyncReply::Recorded { phase, table }) => self.project(spec, &phase, table.as_deref()).await,
+            Ok(_) => Err(unexpected("SyncDO")),
+            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn perform(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<Outcome> {
+        match order.task {
+            Task::PlanRun => self.plan_run(spec).await,
+            Task::PlanStream { stream } => self.plan_stream(spec, stream).await,
+            Task::Read { stream, load, chunk } => {
+                self.read_chunk(spec, order.id, fence, &stream, &load, &chunk).await
+            }
+            Task::Publish { load, receipts, .. } => self.publish(spec, &load, &receipts, fence).await,
+            Task::Close { conclusion } => self.close(spec, conclusion).await,
+        }
+    }
+
+    fn failure(&self, error: &Error) -> Result<Outcome> {
+        let mut jitter = [0_u8; 1];
+        self.ports.random.fill(&mut jitter)?;
+        let [jitter] = jitter;
+        Ok(Outcome::Failed { error: ErrorReport::from(error), jitter })
+    }
+
+    /// Shows progress in the control plane. The run does not depend on it, so a failure here is not one of the run.
+    async fn project(&self, spec: &RunSpec, phase: &str, table: Option<&TableProgress>) -> Result<()> {
+        let now = self.ports.clock.now_micros();
+        let tables = table.map(std::slice::from_ref).unwrap_or_default();
+        // Ignored on purpose: the next report or the close writes the same rows again.
+        let _ = self.control.run_progress(&spec.run_id, phase, now, tables).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Ring 3: the ports on Cloudflare's bindings. Compiled for WASM only; everything above it is tested natively too.
+
+mod actors;
+mod bindings;
+pub mod border;
+mod clock;
+pub mod durable;
+mod http;
+pub mod jobs;
+mod local_sql;
+mod objects;
+mod sql;
+mod tcp;
+pub mod web;
+
+use std::rc::Rc;
+
+use worker::Env;
+
+pub use bindings::WorkerBindings;
+pub use clock::{WorkerClock, WorkerRandom, WorkerTimer};
+pub use http::WorkerHttp;
+pub use local_sql::DurableSql;
+pub use objects::R2;
+pub use sql::D1;
+pub use tcp::WorkerTcp;
+
+use crate::core::Result;
+use crate::engine::{Engine, Registry};
+use crate::ports::Ports;
+
+/// The ports of one event. Make them anew for each: I/O objects may not cross from one request to another.
+#[must_use]
+pub fn ports(env: &Env) -> Ports {
+    Ports {
+        clock: Rc::new(WorkerClock),
+        random: Rc::new(WorkerRandom),
+        timer: Rc::new(WorkerTimer),
+        tcp: Rc::new(WorkerTcp),
+        http: Rc::new(WorkerHttp),
+        bindings: Rc::new(WorkerBindings::new(env.clone())),
+    }
+}
+
+/// The engine of one event.
+///
+/// # Errors
+/// When the control plane's binding or the vault's secret is missing.
+pub fn engine(env: &Env) -> Result<Engine> {
+    Ok(Engine {
+        registry: Registry::default(),
+        control: crate::durable_object::control_plane(env)?,
+        ports: ports(env),
+        actors: Rc::new(actors::WorkerActors(env.clone())),
+        outbox: Rc::new(actors::WorkerOutbox(env.clone())),
+        memory: memory_bytes,
+    })
+}
+
+/// Size of WASM memory in bytes. It never shrinks, so this is also the peak since the isolate began (invariant I9).
+#[must_use]
+pub fn memory_bytes() -> usize {
+    core::arch::wasm32::memory_size::<0>().saturating_mul(64 * 1024)
+}

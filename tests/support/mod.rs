@@ -1,0 +1,8 @@
+//! Native adapters of the ports, for tests. Each test crate uses some of them.
+
+#![allow(dead_code, unreachable_pub)]
+
+pub mod ledger;
+pub mod objects;
+pub mod sqlite;
+pub mod world;
