@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_type_in_requests_and_responses_has_one_schema() {
-        let (mut requests, mut responses) = (generator(Contract::Deserialize), generator(Contract::Serialize));
+        let (mut requests, mut responses) =
+            (generator(Contract::Deserialize), generator(Contract::Serialize));
         for route in all_routes() {
             operation(&route, &mut requests, &mut responses);
         }

@@ -1,7 +1,8 @@
 use fivetran_do::control::{RunFinished, RunStarted, RunTask, SetupState, SyncState};
 use fivetran_do::core::error::{ErrorKind, ErrorReport};
-use fivetran_do::core::run::Counts;
+use fivetran_do::core::run::{Counts, Effort};
 use fivetran_do::core::table::LoadMode;
+
 use fivetran_do::engine::{RunProgress, TableProgress};
 use serde_json::json;
 
@@ -44,6 +45,7 @@ fn progress(run: &str, tables: Vec<TableProgress>, error: Option<ErrorReport>) -
         started_at: NEW_YEAR,
         ended_at: None,
         tables,
+        effort: Effort::default(),
         error,
     }
 }

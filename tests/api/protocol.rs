@@ -82,14 +82,7 @@ fn an_empty_root_key_lets_nobody_in() {
 #[test]
 fn unknown_paths_and_methods_are_told_in_the_envelope() {
     let world = World::new();
-    for path in [
-        "/v1/nothing",
-        "/v1",
-        "/v2/groups",
-        "/v1/groups/a/b/c",
-        "/v1//groups",
-        "/etc/passwd",
-    ] {
+    for path in ["/v1/nothing", "/v1", "/v2/groups", "/v1/groups/a/b/c", "/v1//groups", "/etc/passwd"] {
         world.get(path).refused(404, "NotFound", &["openapi.json"]);
     }
     world.get("/v1/groups/../users").refused(404, "NotFound_Group", &["'..'"]);
