@@ -13,6 +13,7 @@ mod groups;
 mod harness;
 mod projections;
 mod protocol;
+mod real;
 mod schemas;
 mod secrets;
 mod shop;
