@@ -9,6 +9,7 @@ mod control_db;
 
 mod connections;
 mod destinations;
+mod fuzz;
 mod groups;
 mod harness;
 mod projections;
