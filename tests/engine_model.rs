@@ -235,8 +235,9 @@ impl Model {
         drop(ledger);
         self.request(trigger, trigger == Trigger::Resync);
         self.calm_down();
-        let progress =
-            finish(RemoteSyncs::new(self.world.engine()).progress(&self.connection), PATIENCE).unwrap().unwrap();
+        let progress = finish(RemoteSyncs::new(self.world.engine()).progress(&self.connection), PATIENCE)
+            .unwrap()
+            .unwrap();
         assert_eq!(progress.state, "SUCCESSFUL", "{progress:#?}");
         for table in &progress.tables {
             assert!(table.counts.balanced(), "I5: {table:#?}");
@@ -254,7 +255,12 @@ impl Model {
         let rows: Vec<_> = result
             .rows
             .iter()
-            .map(|row| (row["id"].as_i64().unwrap(), (row["value"].as_str().unwrap().to_owned(), row["gone"] == json!(1))))
+            .map(|row| {
+                (
+                    row["id"].as_i64().unwrap(),
+                    (row["value"].as_str().unwrap().to_owned(), row["gone"] == json!(1)),
+                )
+            })
             .collect();
         let count = rows.len();
         let by_id: BTreeMap<_, _> = rows.into_iter().collect();
