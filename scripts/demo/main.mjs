@@ -13,6 +13,7 @@ const PREFIX = "demo";
 
 const closing = [];
 let differences = 0;
+let broken = false;
 
 async function story() {
   say(bold("fivetran.do"));
@@ -193,14 +194,14 @@ export async function demo(started) {
   try {
     await story();
   } catch (error) {
-    differences += 1;
+    broken = true;
     say(`\n${red(error.name ?? "Error")}: ${error.message}`);
     for (const { code, message } of error.tasks ?? []) detail(`${code}: ${message}`);
     if (process.env.DEBUG) console.error(error);
   } finally {
     await close();
   }
-  const verdict = differences === 0 ? bold("Everything matches.") : red("Something differs, see above.");
+  const verdict = broken ? red("The demo could not go on.") : differences > 0 ? red("Something differs, see above.") : bold("Everything matches.");
   say(`\n${verdict}  ${dim(`${seconds(Date.now() - started)} in all`)}`);
-  return differences === 0;
+  return !broken && differences === 0;
 }
