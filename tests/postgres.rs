@@ -5,7 +5,7 @@
 
 mod support;
 
-use fivetran_do::connectors::{SetupTestStatus, Source, StreamRequest, SyncMode};
+use fivetran_do::connectors::{SetupTestStatus, StreamRequest, SyncMode};
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::catalog::ChangeTracking;
 use fivetran_do::core::run::{Chunk, StreamPlan};
@@ -548,6 +548,23 @@ async fn a_cursor_that_means_nothing_any_more_makes_the_sync_full() {
 }
 
 #[tokio::test]
+async fn the_server_is_identified_as_far_as_the_user_may() {
+    let database = Server::shared().database().await;
+    database
+        .execute("CREATE TABLE t (id int); CREATE ROLE anyone LOGIN PASSWORD 'x-anyone'; GRANT SELECT ON t TO anyone")
+        .await;
+    let reader = database.source(json!({"user": "anyone", "password": "x-anyone"}));
+    let (first, _) = reader.sync("t", None).await;
+    let known =
+        |plan: &StreamPlan| plan.next_cursor.as_ref().unwrap().0["database"].as_str().unwrap().to_owned();
+    assert!(!known(&first).contains('?') && known(&first).contains("/1/"), "{}", known(&first));
+    database.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").await;
+    let (second, _) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(second.full && known(&second).starts_with("?/?/"));
+    assert!(!reader.sync("t", second.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
 async fn a_column_added_with_a_default_makes_the_sync_full_and_one_without_does_not() {
     let (server, _quiet) = Server::quiet().await;
     let database = server.database().await;
@@ -614,6 +631,72 @@ async fn transaction_ids_beyond_32_bits_are_compared_rightly() {
         last = next;
     }
     assert_eq!(wrapped, (true, true), "the ids must cross 2^32 for this test to mean something");
+}
+
+#[tokio::test]
+async fn a_standby_is_followed_and_a_failover_makes_the_sync_full() {
+    static SERVERS: std::sync::OnceLock<(Server, Server)> = std::sync::OnceLock::new();
+    let (primary, standby) = SERVERS.get_or_init(|| {
+        let primary = Server::start("");
+        let standby = Server::standby(&primary);
+        (primary, standby)
+    });
+    let primary = primary.database().await;
+    primary
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY); CREATE UNLOGGED TABLE u (id int); INSERT INTO t VALUES (1)",
+        )
+        .await;
+    let replayed = async || {
+        let lsn = primary.client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.unwrap();
+        let lsn: String = lsn.get(0);
+        let client = standby.client("postgres").await;
+        for _ in 0..200 {
+            let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'");
+            if client.query_one(&sql, &[]).await.unwrap().get(0) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("the standby does not replay");
+    };
+    replayed().await;
+    let replica = primary.on(standby).await;
+    let reader = replica.source(json!({}));
+    assert_eq!(
+        reader.source.discover().await.unwrap().streams.len(),
+        1,
+        "unlogged tables cannot be read on a standby"
+    );
+    let tests = reader.source.check().await;
+    assert_eq!(tests[4].status, SetupTestStatus::Warning);
+    assert!(tests[4].message.contains("standby"));
+
+    let late = primary.another_client().await;
+    late.batch_execute("BEGIN; INSERT INTO t VALUES (2)").await.unwrap();
+    primary.execute("INSERT INTO t VALUES (3)").await;
+    replayed().await;
+    let (first, rows) = reader.sync("t", None).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    late.batch_execute("COMMIT").await.unwrap();
+    primary.execute("INSERT INTO t VALUES (4)").await;
+    replayed().await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(!second.full);
+    assert!(
+        ["2", "4"].iter().all(|id| rows.sorted("id").contains(&(*id).to_owned())),
+        "{:?}",
+        rows.sorted("id")
+    );
+
+    // After a promotion transaction ids are given out again that the old primary may have used.
+    let promoted = replica.client.query_one("SELECT pg_promote(true, 30)", &[]).await.unwrap();
+    assert!(promoted.get::<_, bool>(0));
+    replica.execute("CHECKPOINT").await;
+    let (third, rows) = reader.sync("t", second.next_cursor.as_ref()).await;
+    assert!(third.full);
+    assert_eq!(rows.count(), 4);
+    assert!(!reader.sync("t", third.next_cursor.as_ref()).await.0.full);
 }
 
 // Cursor columns
