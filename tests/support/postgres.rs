@@ -255,6 +255,37 @@ pub fn request(stream: Stream, mode: SyncMode) -> StreamRequest {
     StreamRequest { stream, columns, mode, cursor_column: None }
 }
 
+/// A table of `rows` rows with two rows to a page, so that 20,000 rows are 80 MB and two chunks.
+pub async fn big_table(database: &Database, rows: u32) {
+    database
+        .execute(&format!(
+            "CREATE TABLE big (id int PRIMARY KEY, v int NOT NULL, pad text);
+             ALTER TABLE big ALTER pad SET STORAGE PLAIN;
+             INSERT INTO big SELECT i, 0, repeat('x', 3900) FROM generate_series(1, {rows}) i"
+        ))
+        .await;
+}
+
+/// A request for some columns.
+pub fn columns(mut request: StreamRequest, names: &[&str]) -> StreamRequest {
+    request.columns = names.iter().map(|name| (*name).to_owned()).collect();
+    request
+}
+
+/// The plan of a first sync.
+pub async fn plan(reader: &Reader, request: &StreamRequest) -> StreamPlan {
+    reader.source.plan(request, None).await.unwrap()
+}
+
+/// Reads chunks in the given order.
+pub async fn read_all(reader: &Reader, request: &StreamRequest, chunks: &[Chunk]) -> Rows {
+    let mut rows = Rows::default();
+    for chunk in chunks {
+        reader.read(request, chunk, &mut rows).await.unwrap();
+    }
+    rows
+}
+
 /// A sink that keeps batches.
 #[derive(Default)]
 pub struct Rows {
