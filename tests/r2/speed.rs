@@ -175,7 +175,7 @@ fn speed_of_every_format() {
                     block_on(write_chunk(&*destination, &load, index, 1, batches)).unwrap()
                 })
                 .collect();
-            best = best.min((cpu_seconds() - start));
+            best = best.min(cpu_seconds() - start);
             block_on(destination.publish(&load, &receipts, fence(&load, 2))).unwrap();
             bytes = bucket.total_bytes();
         }
