@@ -292,6 +292,20 @@ export interface ProgressTable {
   error: ErrorReport | null
 }
 
+/** What moving data cost: microseconds by what they were spent on, and the peak of memory. */
+export interface Effort {
+  /** Waiting for bytes of the source. */
+  source_wait: number
+  /** Turning the source's bytes into Arrow. */
+  decode: number
+  /** Shaping batches and encoding them for the destination. */
+  encode: number
+  /** Waiting for the destination to take bytes. */
+  destination_wait: number
+  /** Largest WASM memory seen, in bytes. */
+  peak_memory: number
+}
+
 /** How far a sync is. */
 export interface RunProgress {
   id: string
@@ -300,11 +314,13 @@ export interface RunProgress {
   started_at: Timestamp
   ended_at: Timestamp | null
   tables: ProgressTable[]
+  /** Not kept with the history. */
+  effort?: Effort
   error: ErrorReport | null
 }
 
 /** One sync of a connection, as kept. */
-export interface Run extends Omit<RunProgress, 'tables'> {
+export interface Run extends Omit<RunProgress, 'tables' | 'effort'> {
   connection_id: string
   /** Within the connection, from 1. */
   number: number

@@ -17,7 +17,7 @@ before(async () => {
 async function bigTable(name, rows = 75_000) {
   await world.pg.query(`CREATE TABLE ${name} (id integer PRIMARY KEY, n bigint, pad text);
     ALTER TABLE ${name} ALTER pad SET STORAGE PLAIN;
-    INSERT INTO ${name} SELECT i, i * 7919::bigint, repeat(md5(i::text), 110) FROM generate_series(1, ${rows}) i; CHECKPOINT`);
+    INSERT INTO ${name} SELECT i, i * 7919::bigint, repeat(md5(i::text), 110) FROM generate_series(1, ${rows}) i`);
   return name;
 }
 
