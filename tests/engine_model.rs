@@ -14,9 +14,9 @@ use std::rc::Rc;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use fivetran_do::connectors::SyncMode;
+use fivetran_do::control::SetupState;
 use fivetran_do::control::connections::NewConnection;
 use fivetran_do::control::destinations::NewDestination;
-use fivetran_do::control::SetupState;
 use fivetran_do::core::schedule::ScheduleKind;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::protocol::Message;
@@ -235,8 +235,9 @@ impl Model {
         drop(ledger);
         self.request(trigger, trigger == Trigger::Resync);
         self.calm_down();
-        let progress =
-            finish(RemoteSyncs::new(self.world.engine()).progress(&self.connection), PATIENCE).unwrap().unwrap();
+        let progress = finish(RemoteSyncs::new(self.world.engine()).progress(&self.connection), PATIENCE)
+            .unwrap()
+            .unwrap();
         assert_eq!(progress.state, "SUCCESSFUL", "{progress:#?}");
         for table in &progress.tables {
             assert!(table.counts.balanced(), "I5: {table:#?}");
@@ -254,7 +255,12 @@ impl Model {
         let rows: Vec<_> = result
             .rows
             .iter()
-            .map(|row| (row["id"].as_i64().unwrap(), (row["value"].as_str().unwrap().to_owned(), row["gone"] == json!(1))))
+            .map(|row| {
+                (
+                    row["id"].as_i64().unwrap(),
+                    (row["value"].as_str().unwrap().to_owned(), row["gone"] == json!(1)),
+                )
+            })
             .collect();
         let count = rows.len();
         let by_id: BTreeMap<_, _> = rows.into_iter().collect();
@@ -270,7 +276,8 @@ fn r2_rows(bucket: &support::objects::MemoryBucket) -> BTreeMap<i64, (String, bo
     let mut newest = BTreeMap::new();
     for part in manifest["parts"].as_array().unwrap() {
         let key = format!("p/model_public/ledger/{}", part["path"].as_str().unwrap());
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bucket.body(&key).unwrap()).unwrap().build().unwrap();
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(bucket.body(&key).unwrap()).unwrap().build().unwrap();
         for batch in reader.map(|batch| batch.unwrap()) {
             let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
             let values = batch.column_by_name("value").unwrap().as_string::<i32>();

@@ -8,7 +8,7 @@ export async function run(command, args, options = {}) {
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}`);
 }
 
-/** Runs a command and gives exit code and output, also when it fails. */
+/** Runs a command and gives exit code and output, also when it fails; `echo` shows the output as it comes. */
 export function capture(command, args, options = {}) {
   return start(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
 }
@@ -22,11 +22,17 @@ export async function works(command, ...args) {
   }
 }
 
-function start(command, args, options) {
+function start(command, args, { echo = false, ...options }) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, ...options });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text) => (output += text));
+    for (const [stream, shown] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+      stream?.setEncoding("utf8");
+      stream?.on("data", (text) => {
+        output += text;
+        if (echo) shown.write(text);
+      });
+    }
     child.once("error", reject);
     child.once("close", (code, signal) => resolve({ code: code ?? signal, output }));
   });

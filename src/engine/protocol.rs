@@ -274,10 +274,8 @@ pub enum SyncRequest {
         order: i64,
         /// Lease.
         fence: Fence,
-        /// Rows read so far in this attempt, for progress.
-        rows: u64,
-        /// Bytes read so far in this attempt, for progress.
-        bytes: u64,
+        /// Rows and bytes read so far in this attempt, where there is news.
+        progress: Option<(u64, u64)>,
     },
     /// Hand over: this worker's time is up, another one must be woken for what is left.
     Yield,

@@ -1,7 +1,5 @@
 //! A throw-away PostgreSQL server per test binary, a database per test, and a source that reads it.
 
-#![allow(dead_code)]
-
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -35,15 +33,20 @@ pub struct Server {
 }
 
 /// Starts a cluster, says `ready`, and removes everything when standard input closes. `$1` is the directory of the
-/// programs, `$2` the port, `$3` the password, `$4` extra settings, `$5` the first transaction id or nothing.
+/// programs, `$2` the port, `$3` the password, `$4` extra settings, `$5` the first transaction id or nothing, `$6` the port of
+/// the primary to stand by or nothing.
 const KEEPER: &str = r#"
 set -e
 bin=$1 port=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-printf %s "$3" > "$dir/password"
-"$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -E UTF8 --locale=C -N >/dev/null
-rm "$dir/password"
+if [ -n "$6" ]; then
+  PGPASSWORD=$3 "$bin/pg_basebackup" -D "$dir/data" -R -c fast -h 127.0.0.1 -p "$6" -U postgres
+else
+  printf %s "$3" > "$dir/password"
+  "$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -E UTF8 --locale=C -N >/dev/null
+  rm "$dir/password"
+fi
 cat >> "$dir/data/postgresql.conf" <<EOF
 listen_addresses = '127.0.0.1'
 port = $port
@@ -102,17 +105,23 @@ impl Server {
 
     /// A server with more settings. Ends with the test process.
     pub fn start(settings: &str) -> Self {
-        Self::launch(settings, "")
+        Self::launch(settings, "", None)
     }
 
     /// A server that has given out all transaction ids below `id`.
     pub fn start_at_transaction(id: u32) -> Self {
-        Self::launch("", &id.to_string())
+        Self::launch("", &id.to_string(), None)
     }
 
-    fn launch(settings: &str, first_transaction: &str) -> Self {
+    /// A hot standby of a server.
+    pub fn standby(primary: &Self) -> Self {
+        Self::launch("", "", Some(primary))
+    }
+
+    fn launch(settings: &str, first_transaction: &str, primary: Option<&Self>) -> Self {
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let password = random_password();
+        let password = primary.map_or_else(random_password, |primary| primary.password.clone());
+        let primary = primary.map(|primary| primary.port.to_string()).unwrap_or_default();
         let binaries = binaries();
         let (program, prefix): (&str, &[&str]) =
             if is_root() { ("runuser", &["-u", "postgres", "--", "sh"]) } else { ("sh", &[]) };
@@ -120,7 +129,7 @@ impl Server {
             .args(prefix)
             .args(["-c", KEEPER, "keeper"])
             .arg(&binaries)
-            .args([&port.to_string(), &password, settings, first_transaction])
+            .args([&port.to_string(), &password, settings, first_transaction, &primary])
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -172,6 +181,11 @@ impl Database {
     /// Another connection, for transactions beside others.
     pub async fn another_client(&self) -> tokio_postgres::Client {
         self.server.client(&self.name).await
+    }
+
+    /// The database of the same name on another server, which must already be there.
+    pub async fn on(&self, server: &'static Server) -> Self {
+        Self { server, name: self.name.clone(), client: server.client(&self.name).await }
     }
 
     /// The configuration that reads it.
@@ -239,6 +253,37 @@ impl Reader {
 pub fn request(stream: Stream, mode: SyncMode) -> StreamRequest {
     let columns = stream.columns.iter().map(|column| column.name.clone()).collect();
     StreamRequest { stream, columns, mode, cursor_column: None }
+}
+
+/// A table of `rows` rows with two rows to a page, so that 20,000 rows are 80 MB and two chunks.
+pub async fn big_table(database: &Database, rows: u32) {
+    database
+        .execute(&format!(
+            "CREATE TABLE big (id int PRIMARY KEY, v int NOT NULL, pad text);
+             ALTER TABLE big ALTER pad SET STORAGE PLAIN;
+             INSERT INTO big SELECT i, 0, repeat('x', 3900) FROM generate_series(1, {rows}) i"
+        ))
+        .await;
+}
+
+/// A request for some columns.
+pub fn columns(mut request: StreamRequest, names: &[&str]) -> StreamRequest {
+    request.columns = names.iter().map(|name| (*name).to_owned()).collect();
+    request
+}
+
+/// The plan of a first sync.
+pub async fn plan(reader: &Reader, request: &StreamRequest) -> StreamPlan {
+    reader.source.plan(request, None).await.unwrap()
+}
+
+/// Reads chunks in the given order.
+pub async fn read_all(reader: &Reader, request: &StreamRequest, chunks: &[Chunk]) -> Rows {
+    let mut rows = Rows::default();
+    for chunk in chunks {
+        reader.read(request, chunk, &mut rows).await.unwrap();
+    }
+    rows
 }
 
 /// A sink that keeps batches.

@@ -1,7 +1,5 @@
 //! [`Tcp`] on tokio. TLS is the platform's business: natively it is an error.
 
-#![allow(dead_code)]
-
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

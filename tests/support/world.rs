@@ -20,7 +20,7 @@ use fivetran_do::engine::sync::Sync;
 use fivetran_do::engine::{Actors, Engine, Outbox, Registry};
 use fivetran_do::ports::*;
 
-use super::sqlite::{SqliteDatabase, MemoryLocalSql};
+use super::sqlite::{MemoryLocalSql, SqliteDatabase};
 
 /// Everything that survives a crash.
 pub struct Inner {
@@ -171,7 +171,13 @@ impl World {
 impl Actors for World {
     async fn connector(&self, id: &str, request: ConnectorRequest) -> Result<ConnectorReply> {
         Border(false).await;
-        let sql = self.0.connectors.borrow_mut().entry(id.to_owned()).or_insert_with(|| Rc::new(MemoryLocalSql::new())).clone();
+        let sql = self
+            .0
+            .connectors
+            .borrow_mut()
+            .entry(id.to_owned())
+            .or_insert_with(|| Rc::new(MemoryLocalSql::new()))
+            .clone();
         let reply = Connector::new(&*sql)?.handle(request, self.0.now.get());
         Border(false).await;
         reply
@@ -179,7 +185,13 @@ impl Actors for World {
 
     async fn sync(&self, run_id: &str, request: SyncRequest) -> Result<SyncReply> {
         Border(false).await;
-        let sql = self.0.syncs.borrow_mut().entry(run_id.to_owned()).or_insert_with(|| Rc::new(MemoryLocalSql::new())).clone();
+        let sql = self
+            .0
+            .syncs
+            .borrow_mut()
+            .entry(run_id.to_owned())
+            .or_insert_with(|| Rc::new(MemoryLocalSql::new()))
+            .clone();
         let reply = Sync::new(&*sql)?.handle(request, self.0.now.get());
         self.apply_effects(run_id);
         Border(false).await;
@@ -233,7 +245,12 @@ impl Clock for World {
 impl Random for World {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
         for byte in buffer {
-            let next = self.0.seed.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let next = self
+                .0
+                .seed
+                .get()
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             self.0.seed.set(next);
             *byte = (next >> 56) as u8;
         }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::connectors::{StreamRequest, SyncMode};
 use crate::control::Connection;
-use crate::control::streams::NewStreamVersion;
+use crate::control::streams::changed_versions;
+use crate::core::Result;
 use crate::core::catalog::{Catalog, Stream, StreamName};
+use crate::core::destination_names::DestinationNames;
 use crate::core::error::ErrorReport;
 use crate::core::run::Cursor;
 use crate::core::settings::{Selection, Target, select};
 use crate::core::table::{LoadMode, TableSchema};
-use crate::core::{Result, naming, schema_diff};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
 use crate::engine::protocol::{
@@ -57,35 +58,29 @@ impl Engine {
         run_id: &str,
     ) -> Result<Selected> {
         let settings = self.control.stream_settings(&connection.id).await?;
-        let known: BTreeMap<StreamName, Stream> = self
-            .control
-            .latest_streams(&connection.id)
-            .await?
-            .into_iter()
-            .map(|(stream, _)| (stream.name.clone(), stream))
-            .collect();
-        let names = destination_names(&connection.schema_name, catalog);
+        let known = self.control.latest_versions(&connection.id).await?;
+        let present = catalog.streams.iter().map(|stream| &stream.name);
+        let names = DestinationNames::of(
+            &connection.schema_name,
+            present.chain(known.iter().map(|version| &version.name)),
+        );
         let tables = self.tables_of(&connection.group_id).await?;
         let mut selected = Selected::default();
         let mut settled = BTreeMap::new();
-        let mut versions = Vec::new();
         for stream in &catalog.streams {
-            let before = known.get(&stream.name);
-            let Some((schema, table)) = names.get(&stream.name) else { continue };
-            let current = tables.get(&(schema.clone(), table.clone()));
+            let before = known.iter().find(|version| version.name == stream.name);
+            let before = before.and_then(|version| version.stream.as_ref());
+            let (schema, table) = (names.schema(&stream.name.schema), names.table(&stream.name));
+            let current = tables.get(&(schema.to_owned(), table.to_owned()));
             let target = Target { schema, table, current };
-            let selection = match select(stream, &settings, before, !known.is_empty(), &target) {
-                Ok(selection) => selection,
-                Err(error) => {
-                    selected.refused.push((stream.name.clone(), ErrorReport::from(&error)));
-                    continue;
-                }
-            };
-            let diff = schema_diff::diff(before, stream);
-            if !diff.is_empty() {
-                let diff = serde_json::to_value(&diff)?;
-                versions.push(NewStreamVersion { name: &stream.name, stream: Some(stream), diff });
-            }
+            let selection =
+                match select(stream, &settings, before, connection.succeeded_at.is_some(), &target) {
+                    Ok(selection) => selection,
+                    Err(error) => {
+                        selected.refused.push((stream.name.clone(), ErrorReport::from(&error)));
+                        continue;
+                    }
+                };
             if let Some(decided) = &selection.settled {
                 settled.insert(stream.name.clone(), decided.clone());
             }
@@ -93,6 +88,7 @@ impl Engine {
         }
         // Decisions before versions: a crash in between must not leave a stream known but undecided.
         self.control.settle_streams(&connection.id, &settled).await?;
+        let versions = changed_versions(catalog, &known)?;
         self.control.record_stream_versions(&connection.id, &versions, Some(run_id)).await?;
         Ok(selected)
     }
@@ -160,22 +156,4 @@ impl Engine {
             _ => Err(unexpected("ConnectorDO")),
         }
     }
-}
-
-/// Destination schema and table of every stream. Computed over the whole catalog, because two source names may fall
-/// together after renaming and must be told apart.
-pub(crate) fn destination_names(prefix: &str, catalog: &Catalog) -> BTreeMap<StreamName, (String, String)> {
-    let mut by_schema: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for stream in &catalog.streams {
-        by_schema.entry(&stream.name.schema).or_default().push(&stream.name.table);
-    }
-    let schemas: Vec<&str> = by_schema.keys().copied().collect();
-    let mut names = BTreeMap::new();
-    for (schema, destination) in schemas.iter().zip(naming::schema_names(prefix, &schemas)) {
-        let tables = by_schema.get(schema).map(Vec::as_slice).unwrap_or_default();
-        for (table, renamed) in tables.iter().zip(naming::table_names(tables)) {
-            names.insert(StreamName::new(*schema, *table), (destination.clone(), renamed));
-        }
-    }
-    names
 }

@@ -40,7 +40,10 @@ pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
     };
     let mut tests = vec![passed(CONNECT), encryption(&session), passed(LOGIN), version(&session)];
     match Findings::of(&mut session, config).await {
-        Ok(findings) => tests.extend([findings.role(), findings.permissions()]),
+        Ok(findings) => {
+            session.close();
+            tests.extend([findings.role(), findings.permissions()]);
+        }
         Err(error) => {
             tests.push(test(ROLE, SetupTestStatus::Skipped, ""));
             tests.push(test(PERMISSIONS, SetupTestStatus::Failed, &error.to_string()));

@@ -93,6 +93,12 @@ impl Postgres {
     }
 }
 
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.idle.get_mut().drain(..).for_each(Session::close);
+    }
+}
+
 #[async_trait(?Send)]
 impl Source for Postgres {
     async fn check(&self) -> Vec<SetupTest> {

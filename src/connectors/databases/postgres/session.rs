@@ -40,8 +40,7 @@ pub(super) enum Step {
 
 /// An open connection.
 pub(super) struct Session {
-    /// `None` only while dropping.
-    client: Option<Client>,
+    client: Client,
     connection: Pin<Box<Connection<WireStream, NoTlsStream>>>,
     notes: Rc<WireNotes>,
     /// Major version of the server.
@@ -96,7 +95,7 @@ impl Session {
         let version = connection.parameter("server_version").unwrap_or_default().to_owned();
         let major_version = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok());
         Ok(Self {
-            client: Some(client),
+            client,
             connection: Box::pin(connection),
             notes,
             major_version: major_version.unwrap_or(0),
@@ -143,7 +142,15 @@ impl Session {
 
     /// True when the connection is beyond use.
     pub(super) fn is_closed(&self) -> bool {
-        self.client.as_ref().is_none_or(Client::is_closed)
+        self.client.is_closed()
+    }
+
+    /// Says goodbye, if the socket takes it at once, so that the server's log has no "unexpected EOF". Only for a session
+    /// between two uses: in the middle of one, dropping it is what stops the server.
+    pub(super) fn close(self) {
+        let Self { client, mut connection, .. } = self;
+        drop(client);
+        let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Awaits an operation of the client.
@@ -152,10 +159,7 @@ impl Session {
         F: FnOnce(&'a Client) -> Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + 'a>>,
     {
         let Self { client, connection, .. } = self;
-        let mut operation = match client {
-            Some(client) => start(client),
-            None => Box::pin(std::future::pending()),
-        };
+        let mut operation = start(client);
         poll_fn(move |cx| poll_with(connection, cx, |cx| operation.as_mut().poll(cx))).await
     }
 
@@ -183,16 +187,6 @@ fn poll_with<T>(
         // Polling the operation again here, and not only when the executor wakes us, saves a turn of the event loop per
         // 8 KiB. A closed connection has closed the operation's channel as well, so it resolves.
         Poll::Ready(Ok(())) | Poll::Pending => operation(cx),
-    }
-}
-
-impl Drop for Session {
-    /// Says goodbye if the socket takes it at once, so that the server's log has no "unexpected EOF".
-    fn drop(&mut self) {
-        if !self.is_closed() {
-            self.client = None;
-            let _ = self.connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        }
     }
 }
 

@@ -245,11 +245,11 @@ impl<const N: usize> Default for Partial<N> {
 impl<const N: usize> Partial<N> {
     /// Takes what is missing from the front of `input`; all `N` bytes when complete.
     fn fill(&mut self, input: &mut &[u8]) -> Option<[u8; N]> {
-        if self.have == 0 {
-            if let Some((whole, rest)) = input.split_first_chunk::<N>() {
-                *input = rest;
-                return Some(*whole);
-            }
+        if self.have == 0
+            && let Some((whole, rest)) = input.split_first_chunk::<N>()
+        {
+            *input = rest;
+            return Some(*whole);
         }
         while self.have < N {
             let (byte, rest) = input.split_first()?;
