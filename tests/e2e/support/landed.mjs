@@ -109,7 +109,9 @@ export async function manifestOf(service, schema, table, prefix = "") {
 function currentState(folder) {
   const guide = readFileSync(path.join(root, "docs", "reading-r2.md"), "utf8");
   const [, sql] = /## Current state\n[^]*?```sql\n([^]*?)```/.exec(guide);
-  const { primary_key: key } = JSON.parse(readFileSync(path.join(folder, "manifest.json"), "utf8"));
+  const { primary_key: key, parts } = JSON.parse(readFileSync(path.join(folder, "manifest.json"), "utf8"));
+  // The guide says so: a table without parts is empty, and read_parquet does not take an empty list.
+  if (parts.length === 0) return "";
   const columns = key.map((name) => `"${name}"`).join(", ");
   const made = sql
     .replaceAll("s3://my-bucket/lake/shop/orders/", `${folder}/`)

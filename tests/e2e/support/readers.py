@@ -161,12 +161,14 @@ ARROW_TYPES = {
 def read_r2(job):
     import duckdb
 
+    if not job["sql"]:
+        return {"rows": [], "deleted": [], "synced": []}
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     *setup, query = [statement for statement in job["sql"].split(";") if statement.strip()]
     for statement in setup:
         connection.execute(statement)
-    table = connection.execute(query).to_arrow_table()
+    table = connection.sql(query).to_arrow_table()
     columns = []
     for column in job["columns"]:
         found = table.column(column["name"])

@@ -58,7 +58,7 @@ const TYPES = [
 
 /** SQL of table `all_types`: a column per type, `id` as its key. */
 function allTypes() {
-  const name = (type) => `c_${type.replace(/[^a-z0-9]+/gi, "_").replace(/_$/, "")}`;
+  const name = (type) => `c_${type.replace("[]", " array").replace(/[^a-z0-9]+/gi, "_").replace(/_$/, "")}`;
   const literal = (value) => (value === null ? "NULL" : `E'${String(value).replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`);
   const columns = TYPES.map(([type]) => `${name(type)} ${type}`);
   const rows = Math.max(...TYPES.map(([, values]) => values.length));

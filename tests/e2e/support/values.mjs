@@ -71,7 +71,8 @@ function expression({ name, kind }) {
       return `encode(${column}, 'hex')`;
     case "text":
       // The cast to text strips the padding of char(n) and appends a mask to inet; format() asks the output function.
-      return `CASE WHEN ${column} IS NULL THEN NULL ELSE format('%s', ${column}) END`;
+      // num_nulls() and not IS NULL, which is also true of a composite whose fields are NULL.
+      return `CASE WHEN num_nulls(${column}) = 0 THEN format('%s', ${column}) END`;
     default:
       return `${column}::text`;
   }
@@ -80,8 +81,6 @@ function expression({ name, kind }) {
 /** All rows of a source table, each a list of texts, and its columns. */
 export async function sourceRows(pg, schema, table) {
   const columns = await columnsOf(pg, schema, table);
-  // A composite that is all NULL "IS NULL" without being it, hence IS NOT DISTINCT FROM below would be wrong too:
-  // tests do not use such values.
   const list = columns.map((column, index) => `${expression(column)} AS c${index}`).join(", ");
   const sql = `${SESSION} SELECT ${list} FROM ${quote(schema)}.${quote(table)}`;
   const results = await pg.query(sql);

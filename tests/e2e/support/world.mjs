@@ -121,9 +121,10 @@ export function successful(run) {
   return run;
 }
 
-/** One table of a run's progress. */
+/** One table of a run's progress; of two with that name the one in `public`. */
 export function tableOf(run, table) {
-  const found = run.tables.find((one) => one.table === table);
+  const named = run.tables.filter((one) => one.table === table);
+  const found = named.find(({ schema }) => schema === "public") ?? named[0];
   if (!found) throw new Error(`The run has no table ${table}: ${run.tables.map((one) => one.table)}`);
   return found;
 }
