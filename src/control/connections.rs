@@ -206,7 +206,7 @@ impl ControlPlane {
     pub async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<Connection>> {
         let after = page.after.as_ref();
         let mut params = vec![
-            after.map_or(i64::MIN, |key| key.created_at).into(),
+            after.map_or(0, |key| key.created_at).into(),
             after.map_or("", |key| key.id.as_str()).into(),
             (i64::from(page.limit) + 1).into(),
         ];
