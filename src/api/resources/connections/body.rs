@@ -25,9 +25,9 @@ pub(crate) struct ConnectionBody {
     schema: String,
     connected_by: Option<String>,
     created_at: Timestamp,
-    /// End of the last good sync.
     /// When the clock starts the next sync; null while paused or manual. Ours, not Fivetran's.
     next_sync_at: Option<Timestamp>,
+    /// End of the last good sync.
     succeeded_at: Option<Timestamp>,
     /// End of the last failed sync.
     failed_at: Option<Timestamp>,
