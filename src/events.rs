@@ -22,6 +22,6 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
 
 /// HTTP.
 #[event(fetch)]
-async fn fetch(_request: Request, _env: Env, _context: Context) -> worker::Result<Response> {
-    Response::error("the API is not here yet", 501)
+async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+    crate::platform::web::answer(request, &env).await
 }

@@ -11,15 +11,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use fivetran_do::connectors::SyncMode;
+use fivetran_do::control::SetupState;
 use fivetran_do::control::connections::NewConnection;
 use fivetran_do::control::destinations::NewDestination;
-use fivetran_do::control::{SetupState, connections::Alert};
 use fivetran_do::core::schedule::ScheduleKind;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::protocol::Message;
 use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
 use fivetran_do::ports::{SqlDatabase, Statement};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use serde_json::json;
 use support::ledger::{self, IDS, Ledger};
@@ -232,8 +235,9 @@ impl Model {
         drop(ledger);
         self.request(trigger, trigger == Trigger::Resync);
         self.calm_down();
-        let progress =
-            finish(RemoteSyncs::new(self.world.engine()).progress(&self.connection), PATIENCE).unwrap().unwrap();
+        let progress = finish(RemoteSyncs::new(self.world.engine()).progress(&self.connection), PATIENCE)
+            .unwrap()
+            .unwrap();
         assert_eq!(progress.state, "SUCCESSFUL", "{progress:#?}");
         for table in &progress.tables {
             assert!(table.counts.balanced(), "I5: {table:#?}");
@@ -246,19 +250,44 @@ impl Model {
 
     /// id -> (value, deleted)
     fn d1_rows(&self) -> BTreeMap<i64, (String, bool)> {
-        let table = support::sqlite::user_table(&self.world.0.analytics, "ledger");
-        let sql = format!("SELECT id, value, _fivetran_deleted AS gone FROM \"{table}\"");
+        let sql = "SELECT id, value, _fivetran_deleted AS gone FROM model_public__ledger";
         let result = finish(self.world.0.analytics.query(Statement::new(sql, vec![])), PATIENCE).unwrap();
         let rows: Vec<_> = result
             .rows
             .iter()
-            .map(|row| (row["id"].as_i64().unwrap(), (row["value"].as_str().unwrap().to_owned(), row["gone"] == json!(1))))
+            .map(|row| {
+                (
+                    row["id"].as_i64().unwrap(),
+                    (row["value"].as_str().unwrap().to_owned(), row["gone"] == json!(1)),
+                )
+            })
             .collect();
         let count = rows.len();
         let by_id: BTreeMap<_, _> = rows.into_iter().collect();
         assert_eq!(by_id.len(), count, "a key stands twice");
         by_id
     }
+}
+
+/// id -> (value, deleted), by the documented rule: the newest version of a key, in part order, then row order.
+fn r2_rows(bucket: &support::objects::MemoryBucket) -> BTreeMap<i64, (String, bool)> {
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&bucket.body("p/model_public/ledger/manifest.json").unwrap()).unwrap();
+    let mut newest = BTreeMap::new();
+    for part in manifest["parts"].as_array().unwrap() {
+        let key = format!("p/model_public/ledger/{}", part["path"].as_str().unwrap());
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(bucket.body(&key).unwrap()).unwrap().build().unwrap();
+        for batch in reader.map(|batch| batch.unwrap()) {
+            let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+            let values = batch.column_by_name("value").unwrap().as_string::<i32>();
+            let gone = batch.column_by_name("_fivetran_deleted").unwrap().as_boolean();
+            for row in 0..batch.num_rows() {
+                newest.insert(ids.value(row), (values.value(row).to_owned(), gone.value(row)));
+            }
+        }
+    }
+    newest
 }
 
 async fn define(world: &World, destination: &str) -> String {
@@ -297,7 +326,7 @@ async fn define(world: &World, destination: &str) -> String {
         sync_frequency: 5,
         daily_sync_time: None,
         schedule_type: ScheduleKind::Auto,
-        schema_change_handling: "ALLOW_ALL".into(),
+        schema_change_handling: fivetran_do::core::settings::SchemaChangePolicy::AllowAll,
         extra: serde_json::Map::new(),
         setup_state: SetupState::Connected,
         setup_tests: vec![],
@@ -305,7 +334,6 @@ async fn define(world: &World, destination: &str) -> String {
         next_due_at: Some(world.0.now.get()),
     };
     assert!(control.create_connection(&connection).await.unwrap());
-    let _: Option<Alert> = None;
     id
 }
 
@@ -321,21 +349,42 @@ proptest! {
         events in prop::collection::vec(event(), 1..80),
         resync in any::<bool>(),
     ) {
-        let mut model = Model::new("d1");
-        events.into_iter().for_each(|event| model.apply(event));
-        model.calm_down();
-        model.last_sync(if resync { Trigger::Resync } else { Trigger::Manual });
-        let source = model.source_rows();
-        let there = model.d1_rows();
-        for (id, value) in &source {
-            prop_assert_eq!(there.get(id), Some(&(value.clone(), false)), "row {} is lost or stale", id);
-        }
-        if resync {
-            for (id, (_, gone)) in &there {
-                prop_assert_eq!(*gone, !source.contains_key(id), "row {} is wrongly marked", id);
-            }
-        }
+        let model = survive("d1", events, resync);
+        check(&model.source_rows(), &model.d1_rows(), resync)?;
     }
+
+    #[test]
+    fn i1_i2_i3_i4_whatever_happens_to_messages_and_workers_r2_equals_the_source(
+        events in prop::collection::vec(event(), 1..80),
+        resync in any::<bool>(),
+    ) {
+        let model = survive("r2", events, resync);
+        check(&model.source_rows(), &r2_rows(&model.world.0.lake), resync)?;
+    }
+}
+
+/// Lives through the events, calms down and syncs once more in peace.
+fn survive(destination: &str, events: Vec<Event>, resync: bool) -> Model {
+    let mut model = Model::new(destination);
+    events.into_iter().for_each(|event| model.apply(event));
+    model.calm_down();
+    model.last_sync(if resync { Trigger::Resync } else { Trigger::Manual });
+    model
+}
+
+/// Every row of the source is there with its value; after a re-sync the vanished ones are marked, and no others.
+fn check(
+    source: &BTreeMap<i64, String>,
+    there: &BTreeMap<i64, (String, bool)>,
+    resync: bool,
+) -> Result<(), TestCaseError> {
+    for (id, value) in source {
+        prop_assert_eq!(there.get(id), Some(&(value.clone(), false)), "row {} is lost or stale", id);
+    }
+    for (id, (_, gone)) in there {
+        prop_assert!(!resync || *gone != source.contains_key(id), "row {} is wrongly marked", id);
+    }
+    Ok(())
 }
 
 #[test]

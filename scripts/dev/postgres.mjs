@@ -57,11 +57,17 @@ export async function startPostgres({ ssl = false, settings = {} } = {}) {
   }
   const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const log = [];
-  const server = spawn(path.join(bin, "postgres"), ["-D", data, ...flags], { ...user, cwd: base, stdio: ["ignore", "pipe", "pipe"] });
-  for (const stream of [server.stdout, server.stderr]) stream.on("data", (text) => log.push(String(text)));
+  let server;
+  let exited;
+  const launch = () => {
+    server = spawn(path.join(bin, "postgres"), ["-D", data, ...flags], { ...user, cwd: base, stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [server.stdout, server.stderr]) stream.on("data", (text) => log.push(String(text)));
+    // Closed, not only ended: the server's own children hold its output open, and the shared memory with it.
+    exited = new Promise((resolve) => server.once("close", resolve));
+  };
   const abandoned = () => server.kill("SIGQUIT");
   process.once("exit", abandoned);
-  const exited = new Promise((resolve) => server.once("exit", resolve));
+  launch();
   const cluster = {
     host: "127.0.0.1",
     port,
@@ -81,6 +87,18 @@ export async function startPostgres({ ssl = false, settings = {} } = {}) {
       } finally {
         await client.end();
       }
+    },
+    /** `kill -9` of the server, as when it runs out of memory; what was committed stays. */
+    async crash() {
+      // Commits are asynchronous here (see above), so the last ones may not have reached the log yet.
+      await cluster.query("CHECKPOINT");
+      server.kill("SIGKILL");
+      await exited;
+    },
+    /** Starts it again after a crash, on the same port and data. */
+    async start() {
+      launch();
+      await ready(cluster, server);
     },
     /** Stops at once, as if the machine had lost power, and removes everything. */
     async stop() {

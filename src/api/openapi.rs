@@ -127,3 +127,21 @@ fn envelope(data: Option<SchemaOf>, responses: &mut SchemaGenerator) -> Value {
     }
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_in_requests_and_responses_has_one_schema() {
+        let (mut requests, mut responses) =
+            (generator(Contract::Deserialize), generator(Contract::Serialize));
+        for route in all_routes() {
+            operation(&route, &mut requests, &mut responses);
+        }
+        let responses = responses.take_definitions(true);
+        for (name, schema) in requests.take_definitions(true) {
+            assert!(responses.get(&name).is_none_or(|other| *other == schema), "{name}");
+        }
+    }
+}

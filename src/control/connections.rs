@@ -205,18 +205,23 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<Connection>> {
         let after = page.after.as_ref();
-        let sql = format!(
-            "SELECT {COLUMNS} FROM connections WHERE (created_at, id) > (?1, ?2) \
-             AND (?3 IS NULL OR group_id = ?3) AND (?4 IS NULL OR schema_name = ?4) \
-             ORDER BY created_at, id LIMIT ?5"
-        );
-        let params = vec![
-            after.map_or(i64::MIN, |key| key.created_at).into(),
+        let mut params = vec![
+            after.map_or(0, |key| key.created_at).into(),
             after.map_or("", |key| key.id.as_str()).into(),
-            filter.group_id.clone().into(),
-            filter.schema_name.clone().into(),
             (i64::from(page.limit) + 1).into(),
         ];
+        // Only the conditions there are: `?4 IS NULL OR …` would keep SQLite from the group's index.
+        let mut conditions = String::new();
+        for (column, wanted) in [("group_id", &filter.group_id), ("schema_name", &filter.schema_name)] {
+            if let Some(wanted) = wanted {
+                params.push(wanted.as_str().into());
+                conditions.push_str(&format!(" AND {column} = ?{}", params.len()));
+            }
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM connections WHERE (created_at, id) > (?1, ?2){conditions} \
+             ORDER BY created_at, id LIMIT ?3"
+        );
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;

@@ -37,7 +37,7 @@ impl ControlPlane {
         let sql = "SELECT id, name, created_at FROM groups WHERE (created_at, id) > (?1, ?2) \
             ORDER BY created_at, id LIMIT ?3";
         let params = vec![
-            after.map_or(i64::MIN, |key| key.created_at).into(),
+            after.map_or(0, |key| key.created_at).into(),
             after.map_or("", |key| key.id.as_str()).into(),
             (i64::from(page.limit) + 1).into(),
         ];

@@ -8,7 +8,8 @@ use super::ControlPlane;
 use super::connections::read_word;
 use super::row::Row;
 use crate::core::Result;
-use crate::core::catalog::{Stream, StreamName};
+use crate::core::catalog::{Catalog, Stream, StreamName};
+use crate::core::schema_diff::diff;
 use crate::core::settings::{ConnectionSettings, SchemaSettings, StreamSettings};
 use crate::ports::Statement;
 
@@ -24,6 +25,31 @@ pub struct NewStreamVersion<'a> {
     pub stream: Option<&'a Stream>,
     /// What changed, as [`StreamDiff`](crate::core) JSON.
     pub diff: Value,
+}
+
+/// The versions a discovery adds: streams whose shape changed, streams that are new, streams that are gone.
+///
+/// # Errors
+/// When a shape cannot be written as JSON.
+pub fn changed_versions<'a>(
+    catalog: &'a Catalog,
+    known: &'a [StreamVersion],
+) -> serde_json::Result<Vec<NewStreamVersion<'a>>> {
+    let mut versions = Vec::new();
+    for stream in &catalog.streams {
+        let before = known.iter().find(|version| version.name == stream.name);
+        let change = diff(before.and_then(|version| version.stream.as_ref()), stream);
+        if !change.is_empty() {
+            let diff = serde_json::to_value(&change)?;
+            versions.push(NewStreamVersion { name: &stream.name, stream: Some(stream), diff });
+        }
+    }
+    let gone = known
+        .iter()
+        .filter(|version| version.stream.is_some() && catalog.stream(&version.name).is_none())
+        .map(|version| NewStreamVersion { name: &version.name, stream: None, diff: json!({ "gone": true }) });
+    versions.extend(gone);
+    Ok(versions)
 }
 
 /// A version of a stream as kept.

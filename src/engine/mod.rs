@@ -10,6 +10,7 @@ pub mod destination;
 mod meter;
 mod open;
 pub mod protocol;
+mod pulse;
 mod registry;
 mod remote;
 mod rows;

@@ -149,6 +149,8 @@ pub enum Outcome {
     RunPlanned {
         /// The enabled streams.
         streams: Vec<SelectedStream>,
+        /// Streams whose settings contradict what the source offers: they fail, the others go on.
+        refused: Vec<(StreamName, ErrorReport)>,
         /// Most chunks to read at once.
         max_parallel_reads: u32,
     },
@@ -272,10 +274,8 @@ pub enum SyncRequest {
         order: i64,
         /// Lease.
         fence: Fence,
-        /// Rows read so far in this attempt, for progress.
-        rows: u64,
-        /// Bytes read so far in this attempt, for progress.
-        bytes: u64,
+        /// Rows and bytes read so far in this attempt, where there is news.
+        progress: Option<(u64, u64)>,
     },
     /// Hand over: this worker's time is up, another one must be woken for what is left.
     Yield,

@@ -1,12 +1,12 @@
 //! Once a minute: start what is due, heal what fell silent.
 
-use crate::control::RunFinished;
+use crate::control::{RunFinished, RunRecord};
 use crate::core::error::ErrorReport;
 use crate::core::run::Effort;
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
-use super::protocol::{ConnectorRequest, Message};
+use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
 use super::sync_control::RunProgress;
 
 /// Most connections started by one sweep: ten batches of the queue's 100 messages. What is left is due a minute
@@ -34,15 +34,40 @@ impl Engine {
         if messages.is_empty() { Ok(()) } else { self.outbox.send(&messages).await }
     }
 
+    /// A run that is over while history calls it running: whoever opened it was so slow to write its beginning that
+    /// others had written its end before. The end is written again.
+    pub(super) async fn settle(&self, run_id: &str) -> Result<()> {
+        let Some((connection_id, run)) = self.open_in_history(run_id).await? else { return Ok(()) };
+        let SyncReply::Progress { progress: Some(progress) } =
+            self.actors.sync(run_id, SyncRequest::Progress).await?
+        else {
+            return Ok(());
+        };
+        let needs_person = progress.state == "FAILURE_WITH_TASK";
+        let spec = RunSpec {
+            connection_id,
+            run_id: run_id.to_owned(),
+            number: run.number,
+            started_at: run.started_at,
+        };
+        let conclusion = Conclusion { progress: *progress, advances: Vec::new(), needs_person };
+        self.close(&spec, conclusion).await.map(|_| ())
+    }
+
+    /// The run and its connection, if history calls it running. A run's id is its connection's id, a dot and its
+    /// number.
+    async fn open_in_history(&self, run_id: &str) -> Result<Option<(String, RunRecord)>> {
+        let Some((connection_id, _)) = run_id.rsplit_once('.') else { return Ok(None) };
+        let found = self.control.run(connection_id, run_id).await?;
+        let open = found.map(|(run, _)| run).filter(|run| run.state == "RUNNING");
+        Ok(open.map(|run| (connection_id.to_owned(), run)))
+    }
+
     /// A run that history calls running but whose object knows nothing of it: its state was lost, or it ended and
     /// was purged before history heard. Either way it must not hold its connection for ever.
     pub(super) async fn bury(&self, run_id: &str) -> Result<()> {
-        // A run's id is its connection's id, a dot and its number.
-        let Some((connection_id, _)) = run_id.rsplit_once('.') else { return Ok(()) };
-        let Some((run, _)) = self.control.run(connection_id, run_id).await? else { return Ok(()) };
-        if run.state != "RUNNING" {
-            return Ok(());
-        }
+        let Some((connection_id, run)) = self.open_in_history(run_id).await? else { return Ok(()) };
+        let connection_id = connection_id.as_str();
         let close = ConnectorRequest::Close { run_id: run_id.to_owned(), advances: Vec::new() };
         self.actors.connector(connection_id, close).await?;
         let error = Error::new(ErrorKind::Internal, "the state of this run was lost")

@@ -7,7 +7,6 @@
 
 use std::cell::Cell;
 
-use crate::core::Result;
 use crate::core::limits::LEASE_MS;
 
 use super::Engine;
@@ -49,17 +48,16 @@ impl Drop for Turn {
 }
 
 impl Engine {
-    /// Waits for the isolate to be free, calling `waiting` every time it is not.
-    pub(super) async fn take_turn(&self, mut waiting: impl AsyncFnMut() -> Result<()>) -> Result<Turn> {
+    /// Waits for the isolate to be free.
+    pub(super) async fn take_turn(&self) -> Turn {
         loop {
             let now = self.ports.clock.now_ms();
             let (holder, until) = CURRENT.with(Cell::get);
             if holder == 0 || until <= now {
                 let turn = Turn(NEXT.with(|next| next.replace(next.get().wrapping_add(1).max(1))));
                 CURRENT.with(|current| current.set((turn.0, now.saturating_add(LOST_AFTER_MS))));
-                return Ok(turn);
+                return turn;
             }
-            waiting().await?;
             self.ports.timer.sleep_ms(LOOK_MS).await;
         }
     }

@@ -1,5 +1,9 @@
 //! The worker: leases orders of one run and does them until its time is up or there is nothing to do.
 
+use std::pin::pin;
+
+use futures::future::{Either, select};
+
 use crate::core::error::ErrorReport;
 use crate::core::limits::CONSUMER_BUDGET_MS;
 use crate::core::run::Fence;
@@ -7,6 +11,7 @@ use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{Message, Order, Outcome, RunSpec, SyncReply, SyncRequest, Task};
+use super::pulse::Pulse;
 use super::remote::unexpected;
 use super::sync_control::{StartRequest, TableProgress, Trigger};
 
@@ -40,13 +45,17 @@ impl Engine {
     /// When the run's object cannot be reached.
     pub async fn work(&self, run_id: &str) -> Result<()> {
         let stop_at = self.ports.clock.now_ms().saturating_add(CONSUMER_BUDGET_MS);
+        let mut worked = false;
         loop {
             match self.actors.sync(run_id, SyncRequest::Lease).await? {
                 SyncReply::Leased { spec, order, fence } => self.execute(&spec, *order, fence).await?,
                 SyncReply::Unknown => return self.bury(run_id).await,
+                // Woken for a run that is over: history may not have heard of its end.
+                SyncReply::Over if !worked => return self.settle(run_id).await,
                 SyncReply::Idle | SyncReply::Over => return Ok(()),
                 _ => return Err(unexpected("SyncDO")),
             }
+            worked = true;
             if self.ports.clock.now_ms() >= stop_at {
                 self.actors.sync(run_id, SyncRequest::Yield).await?;
                 return Ok(());
@@ -73,13 +82,21 @@ impl Engine {
     }
 
     async fn perform(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<Outcome> {
-        match order.task {
+        let pulse = Pulse::new(self, spec, order.id, fence);
+        let task = pin!(self.perform_task(spec, order.task, &pulse));
+        let silence = pin!(pulse.keep_alive());
+        match select(task, silence).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right((lost, _)) => Err(lost),
+        }
+    }
+
+    async fn perform_task(&self, spec: &RunSpec, task: Task, pulse: &Pulse<'_>) -> Result<Outcome> {
+        match task {
             Task::PlanRun => self.plan_run(spec).await,
             Task::PlanStream { stream } => self.plan_stream(spec, stream).await,
-            Task::Read { stream, load, chunk } => {
-                self.read_chunk(spec, order.id, fence, &stream, &load, &chunk).await
-            }
-            Task::Publish { load, receipts, .. } => self.publish(spec, &load, &receipts, fence).await,
+            Task::Read { stream, load, chunk } => self.read_chunk(spec, pulse, &stream, &load, &chunk).await,
+            Task::Publish { load, receipts, .. } => self.publish(spec, pulse, &load, &receipts).await,
             Task::Close { conclusion } => self.close(spec, conclusion).await,
         }
     }

@@ -11,6 +11,7 @@ mod local_sql;
 mod objects;
 mod sql;
 mod tcp;
+pub mod web;
 
 use std::rc::Rc;
 

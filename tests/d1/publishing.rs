@@ -100,7 +100,8 @@ async fn a_table_of_many_pages_is_swept_completely() {
     let first = load(schema.clone(), 1, LoadMode::Full);
     let rows = |load: &_, step: usize| {
         let ids: Vec<i64> = (0..ROWS).step_by(step).collect();
-        let tenants: ArrayRef = Arc::new(ids.iter().map(|id| Some(format!("t{}", id % 3))).collect::<StringArray>());
+        let tenants: ArrayRef =
+            Arc::new(ids.iter().map(|id| Some(format!("t{}", id % 3))).collect::<StringArray>());
         batch(load, vec![tenants, Arc::new(Int64Array::from(ids))])
     };
     let receipt = world.load(&first, rows(&first, 1)).await;

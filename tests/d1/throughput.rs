@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use fivetran_do::core::run::Counts;
 use fivetran_do::core::table::{LoadMode, TableSchema};
 use fivetran_do::core::types::ColumnType::{Decimal, Int, Long, NaiveDate, String as Text};
@@ -67,7 +69,9 @@ fn lineitem_batch(load: &TableLoad, from: usize, rows: usize) -> RecordBatch {
             date(0),
             date(11),
             date(23),
-            text(&|row| ["DELIVER IN PERSON", "COLLECT COD", "NONE", "TAKE BACK RETURN"][row as usize % 4].to_owned()),
+            text(&|row| {
+                ["DELIVER IN PERSON", "COLLECT COD", "NONE", "TAKE BACK RETURN"][row as usize % 4].to_owned()
+            }),
             text(&|row| ["TRUCK", "MAIL", "RAIL", "AIR", "FOB"][row as usize % 5].to_owned()),
             text(&|row| format!("egular courts above the {row}")),
         ],

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
+    Int16Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::run::Counts;
@@ -57,7 +57,8 @@ async fn i7_decimals_of_15_digits_are_numbers_and_larger_ones_text() {
     );
     let large = ColumnType::Decimal { precision: 38, scale: 10 };
     let most = 10_i128.pow(38) - 1;
-    let values = vec![Some(most), Some(-most), Some(1), Some(-12_345_678_901_234_567_890_i128), Some(0), None];
+    let values =
+        vec![Some(most), Some(-most), Some(1), Some(-12_345_678_901_234_567_890_i128), Some(0), None];
     assert_eq!(
         stored(large, decimals(38, 10, values)).await,
         [
@@ -72,10 +73,7 @@ async fn i7_decimals_of_15_digits_are_numbers_and_larger_ones_text() {
     let fraction = ColumnType::Decimal { precision: 38, scale: 38 };
     assert_eq!(
         stored(fraction, decimals(38, 38, vec![Some(most), Some(-1)])).await,
-        [
-            text("0.99999999999999999999999999999999999999"),
-            text("-0.00000000000000000000000000000000000001")
-        ]
+        [text("0.99999999999999999999999999999999999999"), text("-0.00000000000000000000000000000000000001")]
     );
     let whole = ColumnType::Decimal { precision: 38, scale: 0 };
     assert_eq!(
@@ -195,7 +193,8 @@ async fn i7_text_and_bytes_keep_everything() {
         " padded ",
         "\\u0041",
     ];
-    let values: ArrayRef = Arc::new(texts.iter().map(|text| Some(*text)).chain([None]).collect::<StringArray>());
+    let values: ArrayRef =
+        Arc::new(texts.iter().map(|text| Some(*text)).chain([None]).collect::<StringArray>());
     let mut expected: Vec<Value> = texts.iter().map(|each| text(each)).collect();
     expected.push(Null);
     assert_eq!(stored(ColumnType::String, Arc::clone(&values)).await, expected);
@@ -205,7 +204,8 @@ async fn i7_text_and_bytes_keep_everything() {
         [text("{\"a\":1.10}"), text("1.10"), text("\"x\""), text("null")]
     );
     let all: Vec<u8> = (0..=255).collect();
-    let values: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(&all), Some(b""), Some(b"\0"), None]));
+    let values: ArrayRef =
+        Arc::new(BinaryArray::from_opt_vec(vec![Some(&all), Some(b""), Some(b"\0"), None]));
     assert_eq!(stored(ColumnType::Binary, values).await, [Blob(all), Blob(vec![]), Blob(vec![0]), Null]);
 }
 

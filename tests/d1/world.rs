@@ -15,8 +15,8 @@ use fivetran_do::destinations::{
     ChunkOpening, ChunkWriter, Destination, DurableReceipt, TableLoad, registry,
 };
 use fivetran_do::ports::{
-    Bindings, Clock, Http, HttpRequest, HttpResponse, ObjectStore, Ports, Random, SqlDatabase, Tcp, TcpStream,
-    Timer, TlsMode,
+    Bindings, Clock, Http, HttpRequest, HttpResponse, ObjectStore, Ports, Random, SqlDatabase, Tcp,
+    TcpStream, Timer, TlsMode,
 };
 use rusqlite::types::Value;
 use serde_json::json;
@@ -47,7 +47,9 @@ impl World {
             let mut statement = connection.prepare(sql).unwrap();
             let width = statement.column_count();
             let rows = statement
-                .query_map([], |row| (0..width).map(|i| row.get::<_, Value>(i)).collect::<rusqlite::Result<_>>())
+                .query_map([], |row| {
+                    (0..width).map(|i| row.get::<_, Value>(i)).collect::<rusqlite::Result<_>>()
+                })
                 .unwrap();
             rows.map(|row| row.unwrap()).collect()
         })
@@ -78,7 +80,11 @@ impl World {
     }
 
     /// Prepares, writes one chunk of one batch, publishes.
-    pub async fn load(&self, load: &TableLoad, batch: RecordBatch) -> fivetran_do::destinations::TableReceipt {
+    pub async fn load(
+        &self,
+        load: &TableLoad,
+        batch: RecordBatch,
+    ) -> fivetran_do::destinations::TableReceipt {
         self.d1.prepare(load).await.unwrap();
         let receipt = self.load_chunk(load, 0, batch).await;
         self.d1.publish(load, &[receipt], Fence { run: load.run, lease: 2 }).await.unwrap()
@@ -132,9 +138,7 @@ pub fn table(name: &str, columns: &[(&str, ColumnType)], keys: usize) -> TableSc
 pub fn batch(load: &TableLoad, columns: Vec<ArrayRef>) -> RecordBatch {
     let rows = columns[0].len();
     let mut all = columns;
-    all.push(Arc::new(
-        TimestampMicrosecondArray::from_value(load.synced_at, rows).with_timezone(UTC),
-    ));
+    all.push(Arc::new(TimestampMicrosecondArray::from_value(load.synced_at, rows).with_timezone(UTC)));
     all.push(Arc::new(BooleanArray::from(vec![false; rows])));
     RecordBatch::try_new(load.table.arrow(), all).unwrap()
 }

@@ -312,6 +312,9 @@ fn widening(run: u64, column_type: ColumnType, values: ArrayRef) -> (TableLoad, 
     (load, vec![Arc::new(Int64Array::from(vec![run as i64])), values])
 }
 
+/// Old type and value, new type and value, both as DuckDB must show them, and its type for them.
+type Widening = (ColumnType, ArrayRef, ColumnType, ArrayRef, [&'static str; 2], &'static str);
+
 #[test]
 fn i8_a_column_that_widens_reads_across_old_and_new_parts() {
     let decimal = |precision, scale| ColumnType::Decimal { precision, scale };
@@ -321,7 +324,7 @@ fn i8_a_column_that_widens_reads_across_old_and_new_parts() {
     let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
     let int = || -> ArrayRef { Arc::new(Int32Array::from(vec![-7])) };
     let long = || -> ArrayRef { Arc::new(Int64Array::from(vec![i64::MAX])) };
-    let cases: Vec<(ColumnType, ArrayRef, ColumnType, ArrayRef, [&str; 2], &str)> = vec![
+    let cases: Vec<Widening> = vec![
         (ColumnType::Int, int(), ColumnType::Long, long(), ["-7", "9223372036854775807"], "BIGINT"),
         (ColumnType::Int, int(), ColumnType::String, text("x"), ["-7", "x"], "VARCHAR"),
         (ColumnType::Int, int(), decimal(12, 2), decimals(1, 12, 2), ["-7.00", "0.01"], "DECIMAL(12,2)"),

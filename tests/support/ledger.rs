@@ -92,7 +92,13 @@ impl Ledger {
 struct LedgerSource(Rc<RefCell<Ledger>>);
 
 fn column(name: &str, column_type: ColumnType, nullable: bool) -> Column {
-    Column { name: name.into(), column_type, source_type: column_type.name().into(), nullable, fidelity: Fidelity::Exact }
+    Column {
+        name: name.into(),
+        column_type,
+        source_type: column_type.name().into(),
+        nullable,
+        fidelity: Fidelity::Exact,
+    }
 }
 
 #[async_trait(?Send)]
@@ -103,7 +109,8 @@ impl Source for LedgerSource {
 
     async fn discover(&self) -> Result<Catalog> {
         border().await;
-        let mut columns = vec![column("id", ColumnType::Long, false), column("value", ColumnType::String, true)];
+        let mut columns =
+            vec![column("id", ColumnType::Long, false), column("value", ColumnType::String, true)];
         if self.0.borrow().wide {
             columns.push(column("extra", ColumnType::Long, true));
         }
@@ -122,7 +129,8 @@ impl Source for LedgerSource {
     async fn plan(&self, request: &StreamRequest, from: Option<&Cursor>) -> Result<StreamPlan> {
         border().await;
         let ledger = self.0.borrow();
-        let since = from.filter(|_| request.mode == SyncMode::Incremental).and_then(|cursor| cursor.0.as_u64());
+        let since =
+            from.filter(|_| request.mode == SyncMode::Incremental).and_then(|cursor| cursor.0.as_u64());
         let ranges: Vec<(Value, bool)> = match since {
             None => (0..IDS / CHUNK)
                 .map(|n| (json!({"from": n * CHUNK, "to": (n + 1) * CHUNK, "since": 0}), false))
@@ -135,7 +143,12 @@ impl Source for LedgerSource {
         let chunks = ranges
             .into_iter()
             .enumerate()
-            .map(|(index, (range, after_all))| Chunk { index: index as u32, range, estimated_rows: None, after_all })
+            .map(|(index, (range, after_all))| Chunk {
+                index: index as u32,
+                range,
+                estimated_rows: None,
+                after_all,
+            })
             .collect();
         let next_cursor = Some(Cursor(json!(ledger.horizon())));
         Ok(StreamPlan { full: since.is_none(), chunks, next_cursor })
@@ -160,7 +173,10 @@ impl Source for LedgerSource {
             border().await;
             if self.0.borrow().failures > 0 {
                 self.0.borrow_mut().failures -= 1;
-                return Err(Error::new(ErrorKind::SourceUnavailable, "connection reset in the middle of a read"));
+                return Err(Error::new(
+                    ErrorKind::SourceUnavailable,
+                    "connection reset in the middle of a read",
+                ));
             }
             sink.batch(batch(piece, names.contains("extra"))).await?;
         }
@@ -171,7 +187,8 @@ impl Source for LedgerSource {
 fn batch(rows: &[(i64, String)], wide: bool) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(id, _)| *id)));
     let values: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, value)| value)));
-    let mut fields = vec![Field::new("id", DataType::Int64, false), Field::new("value", DataType::Utf8, true)];
+    let mut fields =
+        vec![Field::new("id", DataType::Int64, false), Field::new("value", DataType::Utf8, true)];
     let mut columns = vec![ids.clone(), values];
     if wide {
         fields.push(Field::new("extra", DataType::Int64, true));

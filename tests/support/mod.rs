@@ -4,5 +4,7 @@
 
 pub mod ledger;
 pub mod objects;
+pub mod postgres;
 pub mod sqlite;
+pub mod tcp;
 pub mod world;

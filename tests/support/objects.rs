@@ -60,11 +60,6 @@ impl MemoryBucket {
         self.uploads.borrow().len()
     }
 
-    /// Operations so far.
-    pub fn operations(&self) -> u64 {
-        self.operations.get()
-    }
-
     /// From the n-th operation from now on (0 is the next one) everything fails, as if the worker had died, until
     /// [`MemoryBucket::recover`].
     pub fn die_after(&self, operations: u64) {

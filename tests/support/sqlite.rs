@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use fivetran_do::core::limits::{D1_MAX_COLUMNS, D1_MAX_ROW_BYTES, D1_MAX_SQL_BYTES};
 use fivetran_do::core::{Error, Result};
 use fivetran_do::ports::{LocalSql, QueryResult, SqlDatabase, SqlValue, Statement};
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
-use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::{Batch, Connection, ToSql};
 use serde_json::{Map, Number, Value};
 
@@ -90,7 +90,7 @@ impl SqliteDatabase {
         self.statements.set(self.statements.get() + 1);
         let before = connection.total_changes();
         let mut prepared = connection.prepare_cached(&statement.sql).map_err(complaint)?;
-        let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let params = rusqlite::params_from_iter(statement.params.iter().map(Param));
         let mut cursor = prepared.query(params).map_err(complaint)?;
         let mut rows = Vec::new();
@@ -216,7 +216,9 @@ fn to_sql_value(value: ValueRef<'_>) -> SqlValue {
         ValueRef::Null => SqlValue::Null,
         ValueRef::Integer(integer) => SqlValue::Integer(integer),
         ValueRef::Real(real) => SqlValue::Real(real),
-        ValueRef::Text(text) | ValueRef::Blob(text) => SqlValue::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            SqlValue::Text(String::from_utf8_lossy(text).into_owned())
+        }
     }
 }
 
@@ -232,4 +234,18 @@ fn complaint(error: rusqlite::Error) -> Error {
 
 fn lost() -> Error {
     Error::internal("D1_ERROR: Network connection lost.")
+}
+
+#[test]
+fn a_restarted_object_finds_its_storage() {
+    let sql = MemoryLocalSql::new();
+    sql.exec(
+        "CREATE TABLE a (id INTEGER, t TEXT); INSERT INTO a VALUES (?1, ?2)",
+        &[i64::MAX.into(), "x".into()],
+    )
+    .unwrap();
+    let restarted = sql.clone();
+    drop(sql);
+    let rows = restarted.exec("SELECT id, t, NULL, 0.5 FROM a", &[]).unwrap();
+    assert_eq!(rows, [[SqlValue::Integer(i64::MAX), "x".into(), SqlValue::Null, SqlValue::Real(0.5)]]);
 }

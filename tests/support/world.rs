@@ -20,7 +20,7 @@ use fivetran_do::engine::sync::Sync;
 use fivetran_do::engine::{Actors, Engine, Outbox, Registry};
 use fivetran_do::ports::*;
 
-use super::sqlite::{MemoryDatabase, MemoryLocalSql};
+use super::sqlite::{MemoryLocalSql, SqliteDatabase};
 
 /// Everything that survives a crash.
 pub struct Inner {
@@ -30,9 +30,9 @@ pub struct Inner {
     pub destinations: RefCell<BTreeMap<String, Rc<(MemoryLocalSql, SchemaLock)>>>,
     pub alarms: RefCell<BTreeMap<String, i64>>,
     pub queue: RefCell<Vec<Message>>,
-    pub control: Rc<MemoryDatabase>,
-    pub analytics: Rc<MemoryDatabase>,
-    pub lake: Rc<super::objects::MemoryStore>,
+    pub control: Rc<SqliteDatabase>,
+    pub analytics: Rc<SqliteDatabase>,
+    pub lake: Rc<super::objects::MemoryBucket>,
     pub registry: Registry,
     seed: Cell<u64>,
 }
@@ -80,8 +80,8 @@ pub fn finish<T>(future: impl Future<Output = T>, borders: usize) -> T {
 
 impl World {
     pub fn new(registry: Registry) -> Self {
-        let control = MemoryDatabase::new();
-        control.execute_script(fivetran_do::control::SCHEMA);
+        let control = SqliteDatabase::new();
+        control.with(|connection| connection.execute_batch(fivetran_do::control::SCHEMA)).unwrap();
         Self(Rc::new(Inner {
             now: Cell::new(1_800_000_000_000_000),
             connectors: RefCell::default(),
@@ -90,8 +90,8 @@ impl World {
             alarms: RefCell::default(),
             queue: RefCell::default(),
             control: Rc::new(control),
-            analytics: Rc::new(MemoryDatabase::with_d1_limits()),
-            lake: Rc::new(super::objects::MemoryStore::new()),
+            analytics: Rc::new(SqliteDatabase::with_d1_limits()),
+            lake: Rc::new(super::objects::MemoryBucket::default()),
             registry,
             seed: Cell::new(1),
         }))
@@ -171,7 +171,13 @@ impl World {
 impl Actors for World {
     async fn connector(&self, id: &str, request: ConnectorRequest) -> Result<ConnectorReply> {
         Border(false).await;
-        let sql = self.0.connectors.borrow_mut().entry(id.to_owned()).or_insert_with(|| Rc::new(MemoryLocalSql::new())).clone();
+        let sql = self
+            .0
+            .connectors
+            .borrow_mut()
+            .entry(id.to_owned())
+            .or_insert_with(|| Rc::new(MemoryLocalSql::new()))
+            .clone();
         let reply = Connector::new(&*sql)?.handle(request, self.0.now.get());
         Border(false).await;
         reply
@@ -179,7 +185,13 @@ impl Actors for World {
 
     async fn sync(&self, run_id: &str, request: SyncRequest) -> Result<SyncReply> {
         Border(false).await;
-        let sql = self.0.syncs.borrow_mut().entry(run_id.to_owned()).or_insert_with(|| Rc::new(MemoryLocalSql::new())).clone();
+        let sql = self
+            .0
+            .syncs
+            .borrow_mut()
+            .entry(run_id.to_owned())
+            .or_insert_with(|| Rc::new(MemoryLocalSql::new()))
+            .clone();
         let reply = Sync::new(&*sql)?.handle(request, self.0.now.get());
         self.apply_effects(run_id);
         Border(false).await;
@@ -233,7 +245,12 @@ impl Clock for World {
 impl Random for World {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
         for byte in buffer {
-            let next = self.0.seed.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let next = self
+                .0
+                .seed
+                .get()
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             self.0.seed.set(next);
             *byte = (next >> 56) as u8;
         }
@@ -277,7 +294,7 @@ impl Bindings for World {
 }
 
 /// A database beyond a border: the batch happens whole, but its caller may die before or after.
-struct Bordered(Rc<MemoryDatabase>);
+struct Bordered(Rc<SqliteDatabase>);
 
 #[async_trait(?Send)]
 impl SqlDatabase for Bordered {

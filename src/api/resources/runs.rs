@@ -17,7 +17,7 @@ use crate::control::streams::StreamVersion;
 use crate::control::{LogLevel, RunRecord};
 use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
-use crate::core::run::Counts;
+use crate::core::run::{Counts, Effort};
 use crate::engine::{RunProgress, TableProgress};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -112,6 +112,8 @@ struct ProgressRun {
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
     tables: Vec<TableProgress>,
+    /// What moving the data cost so far.
+    effort: Effort,
     error: Option<ErrorReport>,
 }
 
@@ -124,6 +126,7 @@ impl From<RunProgress> for ProgressRun {
             started_at: Timestamp(run.started_at),
             ended_at: run.ended_at.map(Timestamp),
             tables: run.tables,
+            effort: run.effort,
             error: run.error,
         }
     }

@@ -54,7 +54,8 @@ pub(super) async fn publish(
 }
 
 /// Marks what a page has left over, and counts its live rows. The number of marked rows is added up in the catalog in
-/// the same transaction, so a publish that is cut short and repeated reports all of them.
+/// the same transaction, so a publish that is cut short and repeated reports all of them. (Over an API whose batches are
+/// no transactions a torn page would be counted twice; its rows would still be right.)
 async fn sweep(
     database: &Database,
     name: &str,

@@ -48,14 +48,15 @@ pub(super) fn declared(column_type: ColumnType) -> &'static str {
 /// `None` when it is stored the same way. `to` is a type that [`ColumnType::widen`] can answer; `column` is SQL.
 pub(super) fn conversion(from: ColumnType, to: ColumnType, column: &str) -> Option<String> {
     use ColumnType::{
-        Binary, Boolean, Decimal, Double, Float, Int, Json, Long, NaiveDate, NaiveDatetime, NaiveTime, Short,
-        String, UtcDatetime,
+        Binary, Boolean, Decimal, Double, Float, Int, Long, NaiveDate, NaiveDatetime, Short, String,
     };
     let sql = match (from, to) {
         (Boolean, String) => format!("CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"),
         (Short | Int | Long, String) => format!("CAST({column} AS TEXT)"),
         (Float | Double, String) => real_text(column),
-        (Binary, String) => format!("'\\x' || lower(hex({column}))"),
+        (Binary, String) => {
+            format!("CASE WHEN {column} IS NOT NULL THEN '\\x' || lower(hex({column})) END")
+        }
         (Decimal { precision, scale }, String) if decimal_is_number(precision) => fixed(column, scale),
         // 24 bits of mantissa survive adding and subtracting 2^29 + 1 times the value (Veltkamp's splitting): the
         // shortest decimal of a 32-bit float becomes the double of exactly the same value, which a source that
@@ -81,13 +82,14 @@ pub(super) fn conversion(from: ColumnType, to: ColumnType, column: &str) -> Opti
                 (false, true) => return None,
             }
         }
-        (NaiveDate | NaiveTime | NaiveDatetime | UtcDatetime | Json | Decimal { .. }, String) => return None,
+        // Text is text already, integers are exact in every wider number, and a number stays one.
         _ => return None,
     };
     Some(sql)
 }
 
-/// A stored number as text with exactly `scale` digits after the point. `printf` makes 0 of NULL, hence the CASE.
+/// A stored number as text with exactly `scale` digits after the point. `printf` makes 0 of NULL (and `hex` an empty
+/// text), hence the CASE.
 fn fixed(column: &str, scale: u8) -> String {
     format!("CASE WHEN {column} IS NOT NULL THEN printf('%.{scale}f', {column}) END")
 }

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(date(-719_529), "-000001-12-31");
         assert_eq!(date(2_932_896), "9999-12-31");
         assert_eq!(date(2_932_897), "+010000-01-01");
-        assert_eq!(date(2_145_031_948), "+5874897-12-31");
+        assert_eq!(date(2_145_042_905), "+5874897-12-31");
         assert_eq!(date(i32::MAX), "infinity");
         assert_eq!(date(-i32::MAX), "-infinity");
     }

@@ -11,13 +11,16 @@ const PROBE: &[u8] = b"written by a setup test, safe to delete";
 /// Writes, reads, overwrites conditionally and deletes a probe object below the prefix.
 ///
 /// The name is random, so that two checks at once do not meet.
-pub(super) async fn probe(store: &dyn ObjectStore, prefix: &str, nonce: &str) -> SetupTest {
+///
+/// # Errors
+/// What is wrong with the bucket.
+pub(super) async fn probe(store: &dyn ObjectStore, prefix: &str, nonce: &str) -> Result<()> {
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let key = format!("{folder}.fivetran-setup-test-{nonce}");
     let outcome = round_trip(store, &key).await;
     // Also after a failure half way; what is not there is fine to delete.
     let cleaned = store.delete(std::slice::from_ref(&key)).await;
-    verdict("Writing to, reading from and deleting in the bucket", outcome.and(cleaned))
+    outcome.and(cleaned)
 }
 
 async fn round_trip(store: &dyn ObjectStore, key: &str) -> Result<()> {

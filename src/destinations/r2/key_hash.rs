@@ -26,9 +26,10 @@ const VERSION_BYTES: usize = (size_of::<(u128, RowAt)>() + 1) * 2;
 
 /// Hashes keys to 128 bits.
 ///
-/// Two keys of n that collide would lose a delete or, never, invent one. With 128 bits and n = 10^9 the chance of any
-/// collision in a whole load is about 10^18 / 2^129, or 10^-21: below that of a bit flipped in memory meanwhile. 64 bits
-/// would already give a few percent. The seed is random for each publish, so no source can prepare colliding keys.
+/// A collision cannot invent a delete, because a key that is still there always finds its own hash. It could lose one,
+/// when a vanished key has the hash of another key. With 128 bits and 10^9 keys the chance of any collision in a whole
+/// load is about 10^18 / 2^129, or 10^-21, below that of a bit flipped in memory meanwhile; with 64 bits it would be
+/// about 3 %. The seed is random for each publish, so no source can prepare colliding keys.
 pub(super) struct KeyHasher {
     types: Vec<DataType>,
     converter: RowConverter,

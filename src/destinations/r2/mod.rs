@@ -101,24 +101,24 @@ impl Destination for R2 {
     }
 
     async fn check(&self) -> Vec<SetupTest> {
-        let store = self.store();
-        let mut tests = vec![check::verdict(
-            "Finding the bucket binding",
-            store
-                .as_ref()
-                .map(|_| ())
-                .map_err(|error| crate::core::Error::from(crate::core::error::ErrorReport::from(error))),
-        )];
-        tests.push(match (store, self.nonce()) {
-            (Ok(store), Ok(nonce)) => check::probe(&*store, &self.config.prefix, &nonce).await,
-            (Ok(_), Err(error)) => check::verdict("Writing to the bucket", Err(error)),
-            (Err(_), _) => SetupTest {
-                title: "Writing to the bucket".to_owned(),
-                status: SetupTestStatus::Skipped,
-                message: "There is no bucket to write to".to_owned(),
-            },
-        });
-        tests
+        const FINDING: &str = "Finding the bucket binding";
+        const WRITING: &str = "Writing to, reading from and deleting in the bucket";
+        let store = match self.store() {
+            Ok(store) => store,
+            Err(error) => {
+                let skipped = SetupTest {
+                    title: WRITING.to_owned(),
+                    status: SetupTestStatus::Skipped,
+                    message: "There is no bucket to write to".to_owned(),
+                };
+                return vec![check::verdict(FINDING, Err(error)), skipped];
+            }
+        };
+        let probed = match self.nonce() {
+            Ok(nonce) => check::probe(&*store, &self.config.prefix, &nonce).await,
+            Err(error) => Err(error),
+        };
+        vec![check::verdict(FINDING, Ok(())), check::verdict(WRITING, probed)]
     }
 
     async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>> {

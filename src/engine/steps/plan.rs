@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::connectors::{StreamRequest, SyncMode};
 use crate::control::Connection;
-use crate::control::streams::NewStreamVersion;
+use crate::control::streams::changed_versions;
+use crate::core::Result;
 use crate::core::catalog::{Catalog, Stream, StreamName};
+use crate::core::destination_names::DestinationNames;
+use crate::core::error::ErrorReport;
 use crate::core::run::Cursor;
 use crate::core::settings::{Selection, Target, select};
 use crate::core::table::{LoadMode, TableSchema};
-use crate::core::{Result, naming, schema_diff};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
 use crate::engine::protocol::{
@@ -17,14 +19,21 @@ use crate::engine::protocol::{
 };
 use crate::engine::remote::unexpected;
 
+/// What a plan makes of a catalog.
+#[derive(Default)]
+struct Selected {
+    streams: Vec<(Stream, Selection)>,
+    refused: Vec<(StreamName, ErrorReport)>,
+}
+
 impl Engine {
     /// Discovers the source, records what changed in its schema, and selects what is synced.
     pub(in crate::engine) async fn plan_run(&self, spec: &RunSpec) -> Result<Outcome> {
         let connection = self.required_connection(&spec.connection_id).await?;
         let source = self.open_source(&connection)?;
         let catalog = source.discover().await?;
-        let selections = self.select_streams(&connection, &catalog, Some(&spec.run_id)).await?;
-        let streams = selections
+        let Selected { streams, refused } = self.select_streams(&connection, &catalog, &spec.run_id).await?;
+        let streams = streams
             .into_iter()
             .filter(|(_, selection)| selection.enabled)
             .map(|(stream, selection)| SelectedStream {
@@ -37,50 +46,51 @@ impl Engine {
                 selection,
             })
             .collect();
-        Ok(Outcome::RunPlanned { streams, max_parallel_reads: source.max_parallel_reads() })
+        Ok(Outcome::RunPlanned { streams, refused, max_parallel_reads: source.max_parallel_reads() })
     }
 
     /// Resolves settings and policy for every stream of the catalog, and keeps what is new: versions of streams with
     /// their diffs, and decisions of the policy about things seen for the first time.
-    pub(in crate::engine) async fn select_streams(
+    async fn select_streams(
         &self,
         connection: &Connection,
         catalog: &Catalog,
-        run_id: Option<&str>,
-    ) -> Result<Vec<(Stream, Selection)>> {
+        run_id: &str,
+    ) -> Result<Selected> {
         let settings = self.control.stream_settings(&connection.id).await?;
-        let known: BTreeMap<StreamName, Stream> = self
-            .control
-            .latest_streams(&connection.id)
-            .await?
-            .into_iter()
-            .map(|(stream, _)| (stream.name.clone(), stream))
-            .collect();
-        let names = destination_names(&connection.schema_name, catalog);
+        let known = self.control.latest_versions(&connection.id).await?;
+        let present = catalog.streams.iter().map(|stream| &stream.name);
+        let names = DestinationNames::of(
+            &connection.schema_name,
+            present.chain(known.iter().map(|version| &version.name)),
+        );
         let tables = self.tables_of(&connection.group_id).await?;
-        let mut selections = Vec::with_capacity(catalog.streams.len());
+        let mut selected = Selected::default();
         let mut settled = BTreeMap::new();
-        let mut versions = Vec::new();
         for stream in &catalog.streams {
-            let before = known.get(&stream.name);
-            let Some((schema, table)) = names.get(&stream.name) else { continue };
-            let current = tables.get(&(schema.clone(), table.clone()));
+            let before = known.iter().find(|version| version.name == stream.name);
+            let before = before.and_then(|version| version.stream.as_ref());
+            let (schema, table) = (names.schema(&stream.name.schema), names.table(&stream.name));
+            let current = tables.get(&(schema.to_owned(), table.to_owned()));
             let target = Target { schema, table, current };
-            let selection = select(stream, &settings, before, !known.is_empty(), &target)?;
-            let diff = schema_diff::diff(before, stream);
-            if !diff.is_empty() {
-                let diff = serde_json::to_value(&diff)?;
-                versions.push(NewStreamVersion { name: &stream.name, stream: Some(stream), diff });
-            }
+            let selection =
+                match select(stream, &settings, before, connection.succeeded_at.is_some(), &target) {
+                    Ok(selection) => selection,
+                    Err(error) => {
+                        selected.refused.push((stream.name.clone(), ErrorReport::from(&error)));
+                        continue;
+                    }
+                };
             if let Some(decided) = &selection.settled {
                 settled.insert(stream.name.clone(), decided.clone());
             }
-            selections.push((stream.clone(), selection));
+            selected.streams.push((stream.clone(), selection));
         }
         // Decisions before versions: a crash in between must not leave a stream known but undecided.
         self.control.settle_streams(&connection.id, &settled).await?;
-        self.control.record_stream_versions(&connection.id, &versions, run_id).await?;
-        Ok(selections)
+        let versions = changed_versions(catalog, &known)?;
+        self.control.record_stream_versions(&connection.id, &versions, Some(run_id)).await?;
+        Ok(selected)
     }
 
     /// Splits a stream into chunks and makes its table ready.
@@ -146,22 +156,4 @@ impl Engine {
             _ => Err(unexpected("ConnectorDO")),
         }
     }
-}
-
-/// Destination schema and table of every stream. Computed over the whole catalog, because two source names may fall
-/// together after renaming and must be told apart.
-pub(crate) fn destination_names(prefix: &str, catalog: &Catalog) -> BTreeMap<StreamName, (String, String)> {
-    let mut by_schema: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for stream in &catalog.streams {
-        by_schema.entry(&stream.name.schema).or_default().push(&stream.name.table);
-    }
-    let schemas: Vec<&str> = by_schema.keys().copied().collect();
-    let mut names = BTreeMap::new();
-    for (schema, destination) in schemas.iter().zip(naming::schema_names(prefix, &schemas)) {
-        let tables = by_schema.get(schema).map(Vec::as_slice).unwrap_or_default();
-        for (table, renamed) in tables.iter().zip(naming::table_names(tables)) {
-            names.insert(StreamName::new(*schema, *table), (destination.clone(), renamed));
-        }
-    }
-    names
 }

@@ -1,10 +1,10 @@
 //! Publishing a table.
 
 use crate::core::Result;
-use crate::core::run::Fence;
 use crate::destinations::{DurableReceipt, TableLoad};
 use crate::engine::Engine;
 use crate::engine::protocol::{Outcome, RunSpec};
+use crate::engine::pulse::Pulse;
 
 impl Engine {
     /// Makes the run's chunks the table's content. The destination guards itself (compare-and-set, transaction and
@@ -12,13 +12,15 @@ impl Engine {
     pub(in crate::engine) async fn publish(
         &self,
         spec: &RunSpec,
+        pulse: &Pulse<'_>,
         load: &TableLoad,
         receipts: &[DurableReceipt],
-        fence: Fence,
     ) -> Result<Outcome> {
+        // Telling what vanished from Parquet reads keys in bulk.
+        pulse.take_turn().await;
         let connection = self.required_connection(&spec.connection_id).await?;
         let record = self.required_destination(&connection.group_id).await?;
         let destination = self.open_destination(&record)?;
-        Ok(Outcome::Published { receipt: destination.publish(load, receipts, fence).await? })
+        Ok(Outcome::Published { receipt: destination.publish(load, receipts, pulse.fence()).await? })
     }
 }

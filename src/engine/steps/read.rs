@@ -1,35 +1,32 @@
 //! Moving one chunk: source -> shape -> destination.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::connectors::BatchSink;
-use crate::core::run::{Chunk, ChunkId, Counts, Effort, Fence};
+use crate::core::run::{Chunk, ChunkId, Counts, Effort};
 use crate::core::shape::Shaper;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{ChunkOpening, ChunkWriter, DurableReceipt, TableLoad};
 use crate::engine::Engine;
 use crate::engine::meter::Meter;
 use crate::engine::open::hash_salt;
-use crate::engine::protocol::{Outcome, RunSpec, SelectedStream, SyncRequest};
-use crate::engine::turn::Turn;
+use crate::engine::protocol::{Outcome, RunSpec, SelectedStream};
+use crate::engine::pulse::Pulse;
 
 impl Engine {
     /// Reads a chunk and makes it durable, unless some worker did already (I3).
     pub(in crate::engine) async fn read_chunk(
         &self,
         spec: &RunSpec,
-        order: i64,
-        fence: Fence,
+        pulse: &Pulse<'_>,
         stream: &SelectedStream,
         load: &TableLoad,
         chunk: &Chunk,
     ) -> Result<Outcome> {
-        let pulse = Pulse::new(self, spec, order, fence);
-        let turn = self.take_turn(async || pulse.beat(Counts::default()).await).await?;
+        pulse.take_turn().await;
         let connection = self.required_connection(&spec.connection_id).await?;
         let record = self.required_destination(&connection.group_id).await?;
         let meter = Meter::new(self.ports.clock.clone());
@@ -41,7 +38,7 @@ impl Engine {
             stream: stream.request.stream.name.clone(),
             chunk: chunk.index,
         };
-        let writer = match destination.open(load, &id, fence).await? {
+        let writer = match destination.open(load, &id, pulse.fence()).await? {
             ChunkOpening::AlreadyDurable(receipt) => {
                 return Ok(Outcome::ChunkDurable { receipt, effort: Effort::default() });
             }
@@ -51,7 +48,7 @@ impl Engine {
         let request = &stream.request;
         let salt = hash_salt(&record);
         let shaper = Shaper::new(&request.stream, &stream.selection, &load.table, load.synced_at, salt)?;
-        let mut sink = ChunkSink::new(shaper, writer, meter, pulse, turn);
+        let mut sink = ChunkSink::new(shaper, writer, meter, pulse);
         let handed_over = source.read(request, chunk, &mut sink).await?;
         if handed_over != sink.counts.read {
             return Err(Error::new(
@@ -73,8 +70,7 @@ struct ChunkSink<'a> {
     writer: Box<dyn ChunkWriter>,
     counts: Counts,
     meter: Rc<Meter>,
-    pulse: Pulse<'a>,
-    turn: Turn,
+    pulse: &'a Pulse<'a>,
     /// When the chunk began, and how much time passed in here since, waiting for the destination included.
     began: i64,
     inside: i64,
@@ -82,25 +78,9 @@ struct ChunkSink<'a> {
 }
 
 impl<'a> ChunkSink<'a> {
-    fn new(
-        shaper: Shaper,
-        writer: Box<dyn ChunkWriter>,
-        meter: Rc<Meter>,
-        pulse: Pulse<'a>,
-        turn: Turn,
-    ) -> Self {
+    fn new(shaper: Shaper, writer: Box<dyn ChunkWriter>, meter: Rc<Meter>, pulse: &'a Pulse<'a>) -> Self {
         let began = pulse.now();
-        Self {
-            shaper,
-            writer,
-            counts: Counts::default(),
-            meter,
-            pulse,
-            turn,
-            began,
-            inside: 0,
-            peak_memory: 0,
-        }
+        Self { shaper, writer, counts: Counts::default(), meter, pulse, began, inside: 0, peak_memory: 0 }
     }
 
     async fn commit(mut self) -> Result<(DurableReceipt, Effort)> {
@@ -108,7 +88,7 @@ impl<'a> ChunkSink<'a> {
         let receipt = self.writer.commit(self.counts).await?;
         let now = self.pulse.now();
         self.inside = self.inside.saturating_add(now.saturating_sub(since));
-        let memory = (self.pulse.engine.memory)().max(self.peak_memory);
+        let memory = (self.pulse.engine().memory)().max(self.peak_memory);
         let micros = |span: i64| u64::try_from(span).unwrap_or(0);
         let source_wait = self.meter.waited_for_source();
         let destination_wait = self.meter.waited_for_destination();
@@ -130,9 +110,8 @@ impl<'a> ChunkSink<'a> {
         self.counts.read = self.counts.read.saturating_add(rows);
         self.counts.bytes = self.counts.bytes.saturating_add(bytes);
         self.writer.write(shaped).await?;
-        self.peak_memory = self.peak_memory.max((self.pulse.engine.memory)());
-        self.turn.extend(self.pulse.engine.ports.clock.now_ms());
-        self.pulse.beat(self.counts).await
+        self.peak_memory = self.peak_memory.max((self.pulse.engine().memory)());
+        self.pulse.progress(self.counts).await
     }
 }
 
@@ -147,50 +126,5 @@ impl BatchSink for ChunkSink<'_> {
 
     async fn deletes(&mut self, _keys: RecordBatch) -> Result<()> {
         Err(Error::internal("no source reports deletes yet"))
-    }
-}
-
-/// A sign of life and of progress is sent no more often than this, in milliseconds: fresh enough for a person, and
-/// forty times within one lease.
-const BEAT_MS: i64 = 2_000;
-
-/// Heartbeats of one order.
-struct Pulse<'a> {
-    engine: &'a Engine,
-    spec: &'a RunSpec,
-    order: i64,
-    fence: Fence,
-    last_ms: Cell<i64>,
-}
-
-impl<'a> Pulse<'a> {
-    fn new(engine: &'a Engine, spec: &'a RunSpec, order: i64, fence: Fence) -> Self {
-        let last_ms = Cell::new(engine.ports.clock.now_ms());
-        Self { engine, spec, order, fence, last_ms }
-    }
-
-    /// Microseconds UTC.
-    fn now(&self) -> i64 {
-        self.engine.ports.clock.now_micros()
-    }
-
-    /// A beat that fails because the lease is lost ends the work. An unreachable object does not: should the lease
-    /// run out meanwhile, the destination refuses the commit (I4).
-    async fn beat(&self, counts: Counts) -> Result<()> {
-        let now = self.engine.ports.clock.now_ms();
-        if now.saturating_sub(self.last_ms.get()) < BEAT_MS {
-            return Ok(());
-        }
-        self.last_ms.set(now);
-        let beat = SyncRequest::Heartbeat {
-            order: self.order,
-            fence: self.fence,
-            rows: counts.read,
-            bytes: counts.bytes,
-        };
-        match self.engine.actors.sync(&self.spec.run_id, beat).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => Err(error),
-            _ => Ok(()),
-        }
     }
 }

@@ -147,12 +147,14 @@ impl Sync<'_> {
         &self,
         order: i64,
         fence: Fence,
-        rows: u64,
-        bytes: u64,
+        progress: Option<(u64, u64)>,
         now: i64,
     ) -> Result<SyncReply> {
         self.check_lease(order, fence)?;
-        self.state.note_partial(order, rows, bytes, now.saturating_add(LEASE))?;
+        self.state.extend_lease(order, now.saturating_add(LEASE))?;
+        if let Some((rows, bytes)) = progress {
+            self.state.note_partial(order, rows, bytes)?;
+        }
         Ok(SyncReply::Done)
     }
 

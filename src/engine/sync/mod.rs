@@ -60,9 +60,7 @@ impl<'a> Sync<'a> {
         match request {
             SyncRequest::Open { spec } => self.open(&spec),
             SyncRequest::Lease => self.lease(now),
-            SyncRequest::Heartbeat { order, fence, rows, bytes } => {
-                self.heartbeat(order, fence, rows, bytes, now)
-            }
+            SyncRequest::Heartbeat { order, fence, progress } => self.heartbeat(order, fence, progress, now),
             SyncRequest::Yield => {
                 self.state.redeem_wake()?;
                 Ok(SyncReply::Done)

@@ -129,7 +129,7 @@ fn failure(table: &TableProgress) -> Option<ErrorKind> {
 }
 
 fn table(row: &Row<'_>) -> Result<TableProgress> {
-    let selected: SelectedStream = row.required_json(3)?;
+    let selected: Option<SelectedStream> = row.json(3)?;
     let load: Option<TableLoad> = row.json(4)?;
     let receipt: Option<TableReceipt> = row.json(5)?;
     let own_error: Option<ErrorReport> = row.json(6)?;
@@ -151,7 +151,7 @@ fn table(row: &Row<'_>) -> Result<TableProgress> {
             deleted: row.count(12)?.saturating_add(receipt.as_ref().map_or(0, |receipt| receipt.deleted)),
             bytes: row.count(13)?,
         },
-        estimated_rows: selected.request.stream.estimated_rows,
+        estimated_rows: selected.and_then(|selected| selected.request.stream.estimated_rows),
         live_rows: receipt.and_then(|receipt| receipt.live_rows),
         error: own_error.or(retrying),
     })

@@ -23,8 +23,9 @@ impl Sync<'_> {
         let (kind, stream) = self.order(order)?;
         match outcome {
             Outcome::Failed { error, jitter } => self.failed(order, kind, stream, error, jitter, now)?,
-            Outcome::RunPlanned { streams, max_parallel_reads } => {
+            Outcome::RunPlanned { streams, refused, max_parallel_reads } => {
                 self.run_planned(&streams, max_parallel_reads)?;
+                self.refuse(&refused)?;
                 self.done(order)?;
             }
             Outcome::StreamPlanned { plan, load } => {
@@ -80,6 +81,18 @@ impl Sync<'_> {
             )?;
             let id = required(self.state.stream_id(name)?)?;
             self.state.add_order(Kind::PlanStream, Some(id), None, false)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, refused: &[(StreamName, ErrorReport)]) -> Result<()> {
+        for (name, error) in refused {
+            self.state.put("needs_person", &true)?;
+            self.state.sql.exec(
+                "INSERT INTO streams (schema_name, table_name, state, error) VALUES (?1, ?2, 'failed', ?3) \
+                 ON CONFLICT DO NOTHING",
+                &[name.schema.as_str().into(), name.table.as_str().into(), json(error)?],
+            )?;
         }
         Ok(())
     }

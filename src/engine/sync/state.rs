@@ -15,7 +15,7 @@ const SCHEMA: [&str; 4] = [
         schema_name TEXT NOT NULL,
         table_name TEXT NOT NULL,
         state TEXT NOT NULL,              -- planned, reading, published, failed
-        selected TEXT NOT NULL,           -- SelectedStream
+        selected TEXT,                    -- SelectedStream; NULL when it could not be selected
         load TEXT,                        -- TableLoad
         next_cursor TEXT,                 -- Cursor
         receipt TEXT,                     -- TableReceipt
@@ -248,11 +248,16 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    pub(super) fn extend_lease(&self, order: i64, until: i64) -> Result<()> {
+        self.sql.exec("UPDATE orders SET lease_until = ?2 WHERE id = ?1", &[order.into(), until.into()])?;
+        Ok(())
+    }
+
     /// Records what a leased order has read so far, for progress only.
-    pub(super) fn note_partial(&self, order: i64, rows: u64, bytes: u64, lease_until: i64) -> Result<()> {
+    pub(super) fn note_partial(&self, order: i64, rows: u64, bytes: u64) -> Result<()> {
         self.sql.exec(
-            "UPDATE orders SET rows_read = ?2, bytes = ?3, lease_until = ?4 WHERE id = ?1",
-            &[order.into(), count(rows), count(bytes), lease_until.into()],
+            "UPDATE orders SET rows_read = ?2, bytes = ?3 WHERE id = ?1",
+            &[order.into(), count(rows), count(bytes)],
         )?;
         Ok(())
     }

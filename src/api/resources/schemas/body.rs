@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::known::{DestinationNames, Known};
+use super::known::Known;
 use crate::control::streams::StreamVersion;
 use crate::core::catalog::Stream;
+use crate::core::destination_names::DestinationNames;
 use crate::core::naming;
 use crate::core::settings::{SchemaChangePolicy, StreamSettings, TableSyncMode, primary_key};
 

@@ -1,13 +1,11 @@
 //! What is known of a connection's source: the latest version of every stream, and what was set by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::api::Services;
 use crate::api::error::{ApiError, ApiResult};
 use crate::control::Connection;
 use crate::control::streams::StreamVersion;
 use crate::core::catalog::{Stream, StreamName};
-use crate::core::naming;
+use crate::core::destination_names::DestinationNames;
 use crate::core::settings::ConnectionSettings;
 
 /// What is known of a connection's source.
@@ -53,39 +51,5 @@ impl Known {
 
     pub(super) fn names(&self) -> DestinationNames {
         DestinationNames::of(&self.connection.schema_name, self.versions.iter().map(|version| &version.name))
-    }
-}
-
-/// Names at the destination, given out over everything there is, because one name depends on its neighbours.
-pub(super) struct DestinationNames {
-    schemas: BTreeMap<String, String>,
-    tables: BTreeMap<StreamName, String>,
-}
-
-impl DestinationNames {
-    pub(super) fn of<'a>(prefix: &str, streams: impl Iterator<Item = &'a StreamName>) -> Self {
-        let mut tables_of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for stream in streams {
-            tables_of.entry(&stream.schema).or_default().insert(&stream.table);
-        }
-        let sources = tables_of.keys().copied().collect::<Vec<_>>();
-        let names = naming::schema_names(prefix, &sources);
-        let schemas = sources.iter().map(|source| (*source).to_owned()).zip(names).collect();
-        let mut tables = BTreeMap::new();
-        for (schema, sources) in tables_of {
-            let sources = sources.into_iter().collect::<Vec<_>>();
-            for (source, name) in sources.iter().zip(naming::table_names(&sources)) {
-                tables.insert(StreamName::new(schema, *source), name);
-            }
-        }
-        Self { schemas, tables }
-    }
-
-    pub(super) fn schema(&self, source: &str) -> &str {
-        self.schemas.get(source).map(String::as_str).unwrap_or_default()
-    }
-
-    pub(super) fn table(&self, source: &StreamName) -> &str {
-        self.tables.get(source).map(String::as_str).unwrap_or_default()
     }
 }

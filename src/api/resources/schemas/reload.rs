@@ -6,17 +6,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::body::SchemaConfigBody;
-use super::known::{DestinationNames, Known};
+use super::known::Known;
 use crate::api::error::ApiResult;
 use crate::api::request::Call;
 use crate::api::resources::connections::found;
 use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::control::Connection;
-use crate::control::streams::{NewStreamVersion, StreamVersion};
+use crate::control::streams::{StreamVersion, changed_versions};
 use crate::core::Error;
 use crate::core::catalog::{Catalog, Stream, StreamName};
-use crate::core::schema_diff::diff;
+use crate::core::destination_names::DestinationNames;
 use crate::core::settings::{ConnectionSettings, StreamSettings, Target, select};
 
 /// How to look at the source again.
@@ -67,8 +67,10 @@ fn settle(
     settings: &ConnectionSettings,
 ) -> BTreeMap<StreamName, StreamSettings> {
     let synced_before = connection.succeeded_at.is_some();
-    let names =
-        DestinationNames::of(&connection.schema_name, catalog.streams.iter().map(|stream| &stream.name));
+    let names = DestinationNames::of(
+        &connection.schema_name,
+        known.iter().map(|version| &version.name).chain(catalog.streams.iter().map(|stream| &stream.name)),
+    );
     let mut decided = BTreeMap::new();
     for stream in &catalog.streams {
         let before = version_of(known, &stream.name);
@@ -109,24 +111,7 @@ async fn record(
     catalog: &Catalog,
     known: &[StreamVersion],
 ) -> ApiResult<()> {
-    let mut versions = Vec::new();
-    for stream in &catalog.streams {
-        let before = version_of(known, &stream.name);
-        let change = diff(before, stream);
-        if !change.is_empty() {
-            let diff = serde_json::to_value(&change).map_err(Error::from)?;
-            versions.push(NewStreamVersion { name: &stream.name, stream: Some(stream), diff });
-        }
-    }
-    let gone = known
-        .iter()
-        .filter(|version| version.stream.is_some() && catalog.stream(&version.name).is_none())
-        .map(|version| NewStreamVersion {
-            name: &version.name,
-            stream: None,
-            diff: serde_json::json!({ "gone": true }),
-        });
-    versions.extend(gone);
+    let versions = changed_versions(catalog, known).map_err(Error::from)?;
     services.control.record_stream_versions(&connection.id, &versions, None).await?;
     Ok(())
 }

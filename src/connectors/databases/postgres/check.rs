@@ -1,0 +1,162 @@
+//! The setup tests: each step of connecting, then what syncs will need.
+
+use serde::Deserialize;
+
+use super::config::Config;
+use super::discover::{READABLE, scope};
+use super::session::{Session, Step};
+use super::sql;
+use crate::connectors::{SetupTest, SetupTestStatus};
+use crate::core::Result;
+use crate::ports::Ports;
+
+const CONNECT: &str = "Connecting to host";
+const TLS: &str = "Securing the connection with TLS";
+const LOGIN: &str = "Logging in to the database";
+const VERSION: &str = "Checking the server version";
+const ROLE: &str = "Checking the server's role";
+const PERMISSIONS: &str = "Checking permission to read";
+
+/// Oldest version this connector reads.
+const OLDEST_VERSION: u32 = 10;
+
+/// First version that reads a range of pages without looking at the pages before it.
+const PAGE_RANGE_VERSION: u32 = 14;
+
+/// Runs all tests.
+pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
+    let mut session = match Session::connect(&config.address, ports).await {
+        Ok(session) => session,
+        Err((failed, error)) => {
+            let steps = [(Step::Host, CONNECT), (Step::Tls, TLS), (Step::Login, LOGIN)];
+            let connecting = steps.into_iter().map(|(step, title)| match step.cmp(&failed) {
+                std::cmp::Ordering::Less => passed(title),
+                std::cmp::Ordering::Equal => test(title, SetupTestStatus::Failed, &error.to_string()),
+                std::cmp::Ordering::Greater => test(title, SetupTestStatus::Skipped, ""),
+            });
+            let others = [VERSION, ROLE, PERMISSIONS].map(|title| test(title, SetupTestStatus::Skipped, ""));
+            return connecting.chain(others).collect();
+        }
+    };
+    let mut tests = vec![passed(CONNECT), encryption(&session), passed(LOGIN), version(&session)];
+    match Findings::of(&mut session, config).await {
+        Ok(findings) => {
+            session.close();
+            tests.extend([findings.role(), findings.permissions()]);
+        }
+        Err(error) => {
+            tests.push(test(ROLE, SetupTestStatus::Skipped, ""));
+            tests.push(test(PERMISSIONS, SetupTestStatus::Failed, &error.to_string()));
+        }
+    }
+    tests
+}
+
+fn encryption(session: &Session) -> SetupTest {
+    if session.encrypted {
+        passed(TLS)
+    } else {
+        let message = "The connection is not encrypted. Unless the network in between is trusted, turn TLS on at the \
+                       server and set sslmode to require";
+        test(TLS, SetupTestStatus::Warning, message)
+    }
+}
+
+fn version(session: &Session) -> SetupTest {
+    let (major, version) = (session.major_version, &session.version);
+    if major < OLDEST_VERSION {
+        let message = format!("PostgreSQL {OLDEST_VERSION} or later is needed, this server says '{version}'");
+        test(VERSION, SetupTestStatus::Failed, &message)
+    } else if major < PAGE_RANGE_VERSION {
+        let message = format!(
+            "PostgreSQL {version} reads a large table from its start for each chunk, which makes the first sync slow; \
+             {PAGE_RANGE_VERSION} and later do not"
+        );
+        test(VERSION, SetupTestStatus::Warning, &message)
+    } else {
+        passed(VERSION)
+    }
+}
+
+/// What one query finds out.
+#[derive(Deserialize)]
+struct Findings {
+    standby: bool,
+    readable: u64,
+    unreadable: u64,
+    /// Up to five names of unreadable tables.
+    examples: Vec<String>,
+    /// Tables of which row-level security may hide rows from us.
+    filtered: u64,
+}
+
+impl Findings {
+    async fn of(session: &mut Session, config: &Config) -> Result<Self> {
+        let sql = format!(
+            "{begin}WITH found AS (
+  SELECT n.nspname || '.' || c.relname AS name, {READABLE} AS readable, row_security_active(c.oid) AS filtered
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {scope}
+)
+SELECT json_build_object(
+ 'standby', pg_is_in_recovery(),
+ 'readable', count(*) FILTER (WHERE readable),
+ 'unreadable', count(*) FILTER (WHERE NOT readable),
+ 'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM found WHERE NOT readable ORDER BY name LIMIT 5) x),
+ 'filtered', count(*) FILTER (WHERE readable AND filtered))
+FROM found; COMMIT",
+            begin = sql::BEGIN,
+            scope = scope(config),
+        );
+        let rows = session.query(&sql, "looking at the tables").await?;
+        Ok(serde_json::from_str(rows.first().map_or("", String::as_str))?)
+    }
+
+    fn role(&self) -> SetupTest {
+        if self.standby {
+            let message = "The server is a standby: syncs see what it has replayed, and long reads may be cancelled by \
+                           replay and repeated";
+            test(ROLE, SetupTestStatus::Warning, message)
+        } else {
+            passed(ROLE)
+        }
+    }
+
+    fn permissions(&self) -> SetupTest {
+        let Self { readable, unreadable, examples, filtered, .. } = self;
+        let grant = "GRANT USAGE on the schema and SELECT on the tables to the user";
+        if *readable == 0 {
+            let message = match unreadable {
+                0 => "There is no table or view in the database, or none that the configuration names"
+                    .to_owned(),
+                _ => format!("None of {unreadable} tables and views can be read. {grant}"),
+            };
+            return test(PERMISSIONS, SetupTestStatus::Failed, &message);
+        }
+        let mut notes = Vec::new();
+        if *unreadable > 0 {
+            let more = if *unreadable > 5 { ", ..." } else { "" };
+            notes.push(format!(
+                "{readable} tables and views can be read, {unreadable} cannot and are left out ({}{more}). {grant}",
+                examples.join(", ")
+            ));
+        }
+        if *filtered > 0 {
+            notes.push(format!(
+                "Row-level security hides rows of {filtered} tables from the user; only rows it may see are moved"
+            ));
+        }
+        if notes.is_empty() {
+            passed(PERMISSIONS)
+        } else {
+            test(PERMISSIONS, SetupTestStatus::Warning, &notes.join(". "))
+        }
+    }
+}
+
+fn passed(title: &str) -> SetupTest {
+    test(title, SetupTestStatus::Passed, "")
+}
+
+fn test(title: &str, status: SetupTestStatus, message: &str) -> SetupTest {
+    SetupTest { title: title.to_owned(), status, message: message.to_owned() }
+}

@@ -1,0 +1,325 @@
+//! How a stream is cut into chunks, and where its next sync starts.
+//!
+//! # What is promised
+//! Take the *horizon* H: the oldest transaction still running at plan time. Everything committed by transactions before
+//! H is visible to every read that follows, and whatever is committed later was written by H or a younger transaction.
+//! So the next sync reads the rows with `xmin >= H`: rows of transactions that were open while this one ran are read
+//! however late they commit, and nothing can fall between two syncs. Rows at the edge are read twice and merged by key.
+//! A transaction left open holds H back: more is read again, nothing is lost.
+//!
+//! A table is read in page ranges by many short transactions, so an update can move a row from a range not yet read to
+//! one already read. Such an update is younger than H. After all ranges a *catch-up* chunk reads `xmin >= H` once more in
+//! a single snapshot; a table that fits one chunk needs none. An incremental sync needs none either: what it misses in
+//! this way is beyond its own next cursor.
+//!
+//! A table without a key cannot tell a row's new version from another row: rows updated while a full read of several
+//! chunks is under way arrive in both versions, until the next full read.
+//!
+//! With a cursor column the promise is weaker: a row that commits later than `cursor_overlap_seconds` after the value in
+//! its cursor column was taken is missed, as with every tool that works by cursor column.
+
+use super::config::Config;
+use super::cursor::{Horizon, Position, Xid};
+use super::range::{Pages, Range, RelationRef, Rows};
+use super::relation::{self, Part, Relation};
+use super::session::Session;
+use super::watermark::{self, CursorColumn};
+use crate::connectors::{StreamRequest, SyncMode};
+use crate::core::limits::MIB;
+use crate::core::run::{Chunk, Cursor, StreamPlan};
+use crate::core::{Error, ErrorKind, Result};
+
+/// Heap and TOAST bytes of one chunk of a full read: a few seconds at the speed one consumer decodes.
+const CHUNK_BYTES: u64 = 64 * MIB as u64;
+
+/// Heap and TOAST bytes one chunk of an incremental read looks through. It returns few of the rows it sees, so a chunk
+/// as small as a full read's would cost an order each for nothing.
+const SCAN_BYTES: u64 = 8 * CHUNK_BYTES;
+
+/// Most chunks of one stream; beyond 640 GB chunks grow instead. Bounds the run's book-keeping.
+const MAX_CHUNKS: u64 = 10_000;
+
+/// Largest distance to a horizon that 32-bit arithmetic bears, less 2^28 (a quarter of a billion transactions) for what
+/// is written between planning and reading.
+const MAX_TRANSACTIONS: u64 = (1 << 31) - (1 << 28);
+
+/// Plans a stream.
+///
+/// # Errors
+/// When the server fails, the stream is gone, or the cursor column cannot be used.
+pub(super) async fn plan(
+    session: &mut Session,
+    config: &Config,
+    request: &StreamRequest,
+    from: Option<&Cursor>,
+) -> Result<StreamPlan> {
+    let database = relation::identity(session).await?;
+    // The horizon is taken by this statement, before anything is read and before the largest cursor value is.
+    let relation = Relation::look_up(session, &request.stream.name).await?;
+    let position = match request.mode {
+        SyncMode::Full => None,
+        SyncMode::Incremental => from.and_then(Position::of),
+    };
+    let planner = Planner { request, relation: &relation, database: &database };
+    let named = request.cursor_column.as_deref().or_else(|| config.cursor_column(&request.stream.name));
+    match named {
+        Some(name) => {
+            let column = CursorColumn::of(&relation.columns, name, &request.stream.name)?;
+            let value = watermark::largest(session, &request.stream.name, &column).await?;
+            planner.by_column(session, &column, position, value, config.cursor_overlap_seconds).await
+        }
+        None => planner.by_transaction(position),
+    }
+}
+
+struct Planner<'a> {
+    request: &'a StreamRequest,
+    relation: &'a Relation,
+    database: &'a str,
+}
+
+impl Planner<'_> {
+    fn by_transaction(&self, position: Option<Position>) -> Result<StreamPlan> {
+        if !self.relation.paged {
+            return Ok(full(self.everything()?, None));
+        }
+        let next = Position::Transaction(self.horizon()?).cursor()?;
+        match position {
+            Some(Position::Transaction(from)) if self.still_means_something(&from)? => {
+                let ranges = self.changes(&from);
+                Ok(StreamPlan { full: false, chunks: ranges.chunks()?, next_cursor: Some(next) })
+            }
+            _ => Ok(full(self.everything()?, Some(next))),
+        }
+    }
+
+    async fn by_column(
+        &self,
+        session: &mut Session,
+        column: &CursorColumn,
+        position: Option<Position>,
+        value: Option<String>,
+        overlap_seconds: u32,
+    ) -> Result<StreamPlan> {
+        let next = match value {
+            Some(value) => Some(Position::Column { column: column.name.clone(), value }.cursor()?),
+            None => None,
+        };
+        match position {
+            Some(Position::Column { column: from_column, value }) if from_column == column.name => {
+                let rows = Rows::Cursor {
+                    column: column.name.clone(),
+                    from: column.lower_bound(&value, overlap_seconds),
+                };
+                let whole = self.range(self.itself(), rows.clone(), None);
+                // With an index on the cursor column one query finds the rows; only many of them are worth page ranges.
+                let ranges = match watermark::estimate(session, &whole).await? {
+                    Some(rows_expected) if rows_expected > watermark::MANY_ROWS && self.relation.paged => {
+                        self.paged(&rows, CHUNK_BYTES)
+                    }
+                    rows_expected => Ranges { list: vec![(whole, rows_expected)] },
+                };
+                Ok(StreamPlan { full: false, chunks: ranges.chunks()?, next_cursor: next })
+            }
+            _ => Ok(full(self.everything()?, next)),
+        }
+    }
+
+    /// All rows, and a catch-up if they take more than one snapshot.
+    fn everything(&self) -> Result<Vec<Chunk>> {
+        let mut chunks = self.paged(&Rows::All, CHUNK_BYTES).chunks()?;
+        if chunks.len() > 1 {
+            let since = self.relation.horizon;
+            let range = self.range(self.itself(), Rows::Changes { since }, None);
+            let index = u32::try_from(chunks.len()).map_err(|_| too_many())?;
+            chunks.push(Chunk { index, range: range.to_json()?, estimated_rows: None, after_all: true });
+        }
+        Ok(chunks)
+    }
+
+    /// The rows written since a horizon; all rows of parts it did not know.
+    fn changes(&self, from: &Horizon) -> Ranges {
+        let rows = Rows::Changes { since: from.transaction };
+        let (known, new): (Vec<&Part>, Vec<&Part>) =
+            self.relation.parts.iter().partition(|part| from.parts.contains(&part.relation.oid));
+        if new.is_empty() {
+            return self.paged(&rows, SCAN_BYTES);
+        }
+        if !self.by_part() {
+            // We may not read the new part by its name, so everything is read by the stream's.
+            return self.paged(&Rows::All, CHUNK_BYTES);
+        }
+        let mut ranges = self.part_by_part(known.into_iter(), &rows, SCAN_BYTES);
+        ranges.list.extend(self.part_by_part(new.into_iter(), &Rows::All, CHUNK_BYTES).list);
+        ranges
+    }
+
+    /// Cuts the stream into ranges of about `target` bytes.
+    fn paged(&self, rows: &Rows, target: u64) -> Ranges {
+        let parts = &self.relation.parts;
+        let target = target.max(self.relation.bytes() / MAX_CHUNKS);
+        if !self.relation.paged || self.relation.bytes() <= target {
+            let estimate = match rows {
+                Rows::All if self.relation.paged => {
+                    parts.iter().map(|part| u64::try_from(part.rows).ok()).sum()
+                }
+                Rows::All => self.request.stream.estimated_rows,
+                _ => None,
+            };
+            return Ranges { list: vec![(self.range(self.itself(), rows.clone(), None), estimate)] };
+        }
+        if self.by_part() {
+            return self.part_by_part(parts.iter(), rows, target);
+        }
+        // Through the stream's name a page range means those pages of every partition, so ranges are as many times
+        // narrower, and as many as the longest partition needs.
+        let longest = parts.iter().map(|part| part.pages).max().unwrap_or(0);
+        let pages: u64 = parts.iter().map(|part| u64::from(part.pages)).sum();
+        let step =
+            step(pages, self.relation.bytes(), target) / u64::try_from(parts.len()).unwrap_or(1).max(1);
+        let list = cut(longest, step.max(1))
+            .map(|pages| (self.range(self.itself(), rows.clone(), Some(pages)), None))
+            .collect();
+        Ranges { list }
+    }
+
+    fn part_by_part<'p>(&self, parts: impl Iterator<Item = &'p Part>, rows: &Rows, target: u64) -> Ranges {
+        let mut list = Vec::new();
+        for part in parts {
+            let step = step(u64::from(part.pages), part.bytes, target);
+            let estimate = match (rows, u64::try_from(part.rows)) {
+                (Rows::All, Ok(rows)) => Some(rows.saturating_mul(step) / u64::from(part.pages).max(step)),
+                _ => None,
+            };
+            for pages in cut(part.pages, step) {
+                list.push((self.range(part.relation.clone(), rows.clone(), Some(pages)), estimate));
+            }
+        }
+        Ranges { list }
+    }
+
+    /// True when every part may be read by its own name and nothing is defined on the stream's alone.
+    fn by_part(&self) -> bool {
+        !self.relation.partitioned
+            || (!self.relation.filtered && self.relation.parts.iter().all(|part| part.readable))
+    }
+
+    fn itself(&self) -> RelationRef {
+        self.relation.itself(&self.request.stream.name)
+    }
+
+    fn range(&self, relation: RelationRef, rows: Rows, pages: Option<Pages>) -> Range {
+        Range { rows, relation, pages, horizon: self.relation.horizon }
+    }
+
+    fn horizon(&self) -> Result<Horizon> {
+        let mut columns = Vec::with_capacity(self.request.columns.len());
+        for name in &self.request.columns {
+            let column = self.relation.columns.iter().find(|column| column.name == *name);
+            let column = column.ok_or_else(|| {
+                let message = format!("Column {name} of {} is not there any more", self.request.stream.name);
+                Error::new(ErrorKind::SourceChanged, message)
+            })?;
+            columns.push(column.number);
+        }
+        Ok(Horizon {
+            transaction: self.relation.horizon,
+            database: self.database.to_owned(),
+            relation: self.relation.oid,
+            parts: self.relation.parts.iter().map(|part| part.relation.oid).collect(),
+            columns,
+            newest_column: self.relation.columns.iter().map(|column| column.number).max().unwrap_or(0),
+        })
+    }
+
+    /// True when reading what was written since `from` gives all that changed.
+    fn still_means_something(&self, from: &Horizon) -> Result<bool> {
+        let Relation { horizon: Xid(horizon), next: Xid(next), oid, .. } = self.relation;
+        let Xid(since) = from.transaction;
+        Ok(from.database == self.database
+            && from.relation == *oid
+            && since <= *horizon
+            && next.saturating_sub(since) < MAX_TRANSACTIONS
+            && !self.has_columns_to_fill(from)?)
+    }
+
+    /// True when a column is wanted now that unchanged rows have values in: one that was not enabled before, or one
+    /// added with a default, which PostgreSQL keeps aside without touching the rows. A column added without one is NULL in
+    /// every row not written since, and so it is at the destination.
+    fn has_columns_to_fill(&self, from: &Horizon) -> Result<bool> {
+        let wanted = self.horizon()?.columns;
+        Ok(self.relation.columns.iter().any(|column| {
+            wanted.contains(&column.number)
+                && !from.columns.contains(&column.number)
+                && (column.number <= from.newest_column || column.filled)
+        }))
+    }
+}
+
+/// Ranges with their expected rows.
+struct Ranges {
+    list: Vec<(Range, Option<u64>)>,
+}
+
+impl Ranges {
+    fn chunks(self) -> Result<Vec<Chunk>> {
+        let chunk = |(index, (range, estimated_rows)): (usize, (Range, Option<u64>))| {
+            Ok(Chunk {
+                index: u32::try_from(index).map_err(|_| too_many())?,
+                range: range.to_json()?,
+                estimated_rows,
+                after_all: false,
+            })
+        };
+        self.list.into_iter().enumerate().map(chunk).collect()
+    }
+}
+
+fn full(chunks: Vec<Chunk>, next_cursor: Option<Cursor>) -> StreamPlan {
+    StreamPlan { full: true, chunks, next_cursor }
+}
+
+fn too_many() -> Error {
+    Error::internal("A stream was cut into more chunks than can be numbered")
+}
+
+/// Pages that carry about `target` bytes, TOAST included.
+fn step(pages: u64, bytes: u64, target: u64) -> u64 {
+    (u128::from(pages) * u128::from(target) / u128::from(bytes.max(1))).clamp(1, u128::from(u32::MAX)) as u64
+}
+
+/// Cuts `pages` pages into ranges of `step`; the last one has no end, for what is appended meanwhile.
+fn cut(pages: u32, step: u64) -> impl Iterator<Item = Pages> {
+    let step = u32::try_from(step).unwrap_or(u32::MAX).max(1);
+    let count = pages.div_ceil(step).max(1);
+    (0..count)
+        .map(move |index| Pages { from: index * step, to: (index + 1 < count).then(|| (index + 1) * step) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn page_ranges_cover_every_page_once_and_have_no_end(pages in 0_u32.., step in 1_u64..) {
+            prop_assume!(u64::from(pages) / step < 10_000);
+            let ranges: Vec<Pages> = cut(pages, step).collect();
+            prop_assert_eq!(ranges[0].from, 0);
+            prop_assert_eq!(ranges[ranges.len() - 1].to, None);
+            for pair in ranges.windows(2) {
+                prop_assert_eq!(pair[0].to, Some(pair[1].from));
+                prop_assert!(pair[0].from < pair[1].from);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_of_large_values_is_cut_finer() {
+        assert_eq!(step(8192, CHUNK_BYTES, CHUNK_BYTES), 8192);
+        assert_eq!(step(8192, 1000 * CHUNK_BYTES, CHUNK_BYTES), 8);
+        assert_eq!(step(1, u64::MAX, CHUNK_BYTES), 1);
+    }
+}

@@ -1,0 +1,144 @@
+//! One stream as it stands at plan time: its parts, their sizes, and the transaction horizon.
+
+use serde::Deserialize;
+
+use super::cursor::Xid;
+use super::range::RelationRef;
+use super::session::Session;
+use super::sql::{self, literal};
+use super::types::CatalogColumn;
+use crate::core::catalog::StreamName;
+use crate::core::{Error, ErrorKind, Result};
+
+/// What planning needs to know of a stream.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Relation {
+    /// `pg_class.oid`.
+    pub(super) oid: u32,
+    /// True when it can be read page by page and its changes found by transaction id.
+    pub(super) paged: bool,
+    /// True for a partitioned table.
+    pub(super) partitioned: bool,
+    /// True when row-level security filters what we see. It is defined on the stream; reading a partition by its own
+    /// name would pass it by.
+    pub(super) filtered: bool,
+    /// The oldest transaction still running.
+    pub(super) horizon: Xid,
+    /// The first transaction id not given out.
+    pub(super) next: Xid,
+    /// The relations that hold the rows, when `paged`.
+    pub(super) parts: Vec<Part>,
+    /// Readable columns.
+    pub(super) columns: Vec<CatalogColumn>,
+}
+
+/// A relation with pages of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Part {
+    /// Name and oid.
+    #[serde(flatten)]
+    pub(super) relation: RelationRef,
+    /// Heap pages.
+    pub(super) pages: u32,
+    /// Bytes of the heap and its TOAST table.
+    pub(super) bytes: u64,
+    /// Estimated rows; -1 when never analysed.
+    pub(super) rows: i64,
+    /// True when we may read it by its own name.
+    pub(super) readable: bool,
+}
+
+impl Relation {
+    /// Looks a stream up.
+    ///
+    /// # Errors
+    /// [`SourceChanged`](ErrorKind::SourceChanged) when there is no such stream any more.
+    pub(super) async fn look_up(session: &mut Session, stream: &StreamName) -> Result<Self> {
+        let sql = format!("{}{}; COMMIT", sql::BEGIN, query(session.major_version, stream));
+        let rows = session.query(&sql, &format!("planning {stream}")).await?;
+        let Some(row) = rows.first() else {
+            return Err(Error::new(ErrorKind::SourceChanged, format!("{stream} is not there any more"))
+                .remedy(
+                    "The schema is discovered again; a dropped table stays at the destination as it is",
+                ));
+        };
+        serde_json::from_str(row).map_err(|error| {
+            Error::internal("The catalog query's answer was not understood").caused_by(error)
+        })
+    }
+
+    /// The stream itself as a relation to select from.
+    pub(super) fn itself(&self, name: &StreamName) -> RelationRef {
+        RelationRef { oid: self.oid, schema: name.schema.clone(), table: name.table.clone() }
+    }
+
+    /// Bytes of all parts.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+}
+
+/// System, timeline and database of the server, for [`Horizon::database`](super::cursor::Horizon::database).
+///
+/// The functions may be revoked from us or missing; then only the database is known and a failover goes unnoticed
+/// unless transaction ids went backwards, which planning notices as well.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub(super) async fn identity(session: &mut Session) -> Result<String> {
+    // pg_walfile_name is not allowed on a standby; there the last checkpoint's timeline has to do.
+    const FULL: &str = "SELECT s.system_identifier || '/' || \
+        CASE WHEN pg_is_in_recovery() THEN c.timeline_id::text \
+             ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4::text END \
+        || '/' || d.oid \
+        FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d WHERE d.datname = current_database()";
+    const DATABASE: &str = "SELECT '?/?/' || oid FROM pg_database WHERE datname = current_database()";
+    let rows = match session.query(FULL, "identifying the server").await {
+        Err(_) if !session.is_closed() => session.query(DATABASE, "identifying the database").await?,
+        outcome => outcome?,
+    };
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+fn query(major_version: u32, stream: &StreamName) -> String {
+    format!(
+        "WITH RECURSIVE {domains},
+target AS (
+  SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+),
+tree(root, member) AS (
+  SELECT i.inhparent, i.inhrelid FROM pg_inherits i JOIN target c ON c.oid = i.inhparent WHERE c.relkind = 'p'
+  UNION ALL
+  SELECT t.root, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.member
+),
+parts AS (
+  SELECT m.oid, m.relname, m.relnamespace, m.reltoastrelid, m.reltuples FROM pg_class m
+  WHERE m.relkind IN ('r', 'm') AND (m.oid IN (SELECT oid FROM target) OR m.oid IN (SELECT member FROM tree))
+)
+SELECT json_build_object(
+ 'oid', c.oid::int8,
+ 'paged', {paged},
+ 'partitioned', c.relkind = 'p',
+ 'filtered', row_security_active(c.oid),
+ 'horizon', {horizon},
+ 'next', {next},
+ 'parts', (SELECT coalesce(json_agg(json_build_object(
+     'oid', m.oid::int8, 'schema', s.nspname, 'table', m.relname,
+     'pages', coalesce(pg_relation_size(m.oid), 0) / current_setting('block_size')::int8,
+     'bytes', coalesce(pg_relation_size(m.oid), 0) + coalesce(pg_relation_size(m.reltoastrelid), 0),
+     'rows', m.reltuples::int8,
+     'readable', has_schema_privilege(s.oid, 'USAGE') AND has_table_privilege(m.oid, 'SELECT')
+   ) ORDER BY m.oid), '[]')
+   FROM parts m JOIN pg_namespace s ON s.oid = m.relnamespace),
+ 'columns', {columns})
+FROM target c",
+        domains = sql::DOMAINS,
+        schema = literal(&stream.schema),
+        table = literal(&stream.table),
+        paged = sql::is_paged(),
+        horizon = sql::horizon(major_version),
+        next = sql::next_transaction(major_version),
+        columns = sql::columns(major_version),
+    )
+}

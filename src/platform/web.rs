@@ -1,0 +1,82 @@
+//! HTTP requests of the runtime to and from the API's own.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use worker::{Env, Headers, Method, Request, Response};
+
+use super::{engine, ports};
+use crate::api::{ApiRequest, ApiResponse, RootKey, Services, handle};
+use crate::core::Result;
+use crate::core::limits::API_MAX_BODY_BYTES;
+use crate::core::redact::Secret;
+use crate::engine::RemoteSyncs;
+
+/// Answers one request.
+///
+/// # Errors
+/// Only when the runtime cannot make a response.
+pub async fn answer(request: Request, env: &Env) -> worker::Result<Response> {
+    let origin = request.url().map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    let head = request.method() == Method::Head;
+    let request = read(request).await?;
+    match services(env, origin) {
+        Ok(services) => write(handle(&services, request).await, head),
+        Err(error) => {
+            worker::console_error!("the API cannot start: {}", error.chain());
+            Response::error(format!("The Worker is not set up: {error}"), 503)
+        }
+    }
+}
+
+fn services(env: &Env, origin: String) -> Result<Services> {
+    let engine = Rc::new(engine(env)?);
+    let secret = |name: &str| env.secret(name).map(|secret| secret.to_string()).unwrap_or_default();
+    let root_key = RootKey {
+        api_key: Secret::new(secret("FIVETRAN_API_KEY")),
+        api_secret: Secret::new(secret("FIVETRAN_API_SECRET")),
+    };
+    let control = engine.control.clone();
+    Ok(Services::new(control, Rc::new(RemoteSyncs::new(engine)), ports(env), origin, root_key))
+}
+
+/// Reads no more of a body than decides that it is too large.
+async fn read(mut request: Request) -> worker::Result<ApiRequest> {
+    let url = request.url()?;
+    let headers = request.headers().entries().collect();
+    let mut body = BytesMut::new();
+    if !matches!(request.method(), Method::Get | Method::Head)
+        && let Ok(mut stream) = request.stream()
+    {
+        while let Some(piece) = stream.next().await {
+            body.extend_from_slice(&piece?);
+            if body.len() > API_MAX_BODY_BYTES {
+                break;
+            }
+        }
+    }
+    Ok(ApiRequest {
+        method: request.method().to_string(),
+        path: url.path().to_owned(),
+        query: url.query().unwrap_or_default().to_owned(),
+        headers,
+        body: Bytes::from(body),
+    })
+}
+
+fn write(answer: ApiResponse, head: bool) -> worker::Result<Response> {
+    if let Some(fault) = &answer.fault {
+        worker::console_error!("{fault}");
+    }
+    let headers = Headers::new();
+    for (name, value) in &answer.headers {
+        headers.set(name, value)?;
+    }
+    let response = if head || answer.body.is_empty() {
+        Response::empty()?
+    } else {
+        Response::from_bytes(answer.body.to_vec())?
+    };
+    Ok(response.with_headers(headers).with_status(answer.status))
+}

@@ -1,0 +1,211 @@
+/** One request to the service: authentication, envelope, retries, time limits. Every resource goes through here. */
+
+import { deadline, sleep } from './clock.js'
+import {
+  FivetranError,
+  InvalidInputError,
+  NetworkError,
+  RateLimitError,
+  ServerError,
+  TimeoutError,
+  errorForStatus,
+} from './errors.js'
+
+/** A service binding (`env.FIVETRAN`), or anything else that answers requests. */
+export interface Fetcher {
+  fetch(input: string, init?: RequestInit): Promise<Response>
+}
+
+/** How often and how long a request is tried again. */
+export interface RetryOptions {
+  /** Tries after the first. Default 3; 0 switches retries off. */
+  retries?: number
+  /** Delay before the first retry in milliseconds; doubles each time, with jitter. Default 250. */
+  initialDelayMs?: number
+  /** Longest delay in milliseconds. A longer `Retry-After` is not waited for: the error says how long. Default 30,000. */
+  maxDelayMs?: number
+}
+
+/** Options every call takes. */
+export interface RequestOptions {
+  /** Aborts the call: it rejects with `signal.reason`. */
+  signal?: AbortSignal | undefined
+  /** Time limit of each try in milliseconds. */
+  timeoutMs?: number | undefined
+}
+
+export interface TransportOptions {
+  apiKey: string
+  apiSecret: string
+  baseUrl: string
+  fetch: (input: string, init: RequestInit) => Promise<Response>
+  timeoutMs: number
+  retry: RetryOptions
+}
+
+/** A call of the API. */
+export interface Call extends RequestOptions {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** Path below the base URL, its variable parts already escaped with {@link path}. */
+  path: string
+  query?: Record<string, string | number | boolean | undefined>
+  body?: unknown
+  /** Whether doing it twice is as good as once. Default: true, except for POST. */
+  idempotent?: boolean
+}
+
+interface Envelope {
+  code?: unknown
+  message?: unknown
+  data?: unknown
+}
+
+/** Escapes the variable parts of a path: ids and table names may hold any character. */
+export function path(strings: TemplateStringsArray, ...values: string[]): string {
+  return strings.reduce((text, part, index) => {
+    if (index === 0) return part
+    const value = values[index - 1] ?? ''
+    // An empty part would address the collection: DELETE /connections/ is not what anybody meant.
+    if (value === '' || value === '.' || value === '..') {
+      throw new InvalidInputError(`${JSON.stringify(value)} is not a usable id or name.`, { code: 'InvalidInput' })
+    }
+    return text + encodeURIComponent(value) + part
+  }, '')
+}
+
+export class Transport {
+  readonly #options: TransportOptions
+  readonly #authorization: string
+
+  constructor(options: TransportOptions) {
+    this.#options = options
+    this.#authorization = `Basic ${base64(`${options.apiKey}:${options.apiSecret}`)}`
+  }
+
+  /** Sends a call and returns the envelope's `data` (undefined for actions that return none). */
+  async send<T>(call: Call): Promise<T> {
+    const retries = this.#options.retry.retries ?? 3
+    const idempotent = call.idempotent ?? call.method !== 'POST'
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return (await this.#once(call)) as T
+      } catch (error) {
+        const delay = attempt < retries ? this.#delayBefore(attempt, error, idempotent) : undefined
+        if (delay === undefined) throw error
+        await sleep(delay, call.signal)
+      }
+    }
+  }
+
+  async #once(call: Call): Promise<unknown> {
+    const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs
+    const request = `${call.method} ${call.path}`
+    const limit = deadline(timeoutMs, call.signal)
+    try {
+      const response = await this.#options.fetch(this.#url(call), this.#init(call, limit.signal))
+      return await readEnvelope(response, request)
+    } catch (error) {
+      if (call.signal?.aborted) throw call.signal.reason
+      if (limit.timedOut()) {
+        throw new TimeoutError(`No answer within ${timeoutMs} ms.`, { code: 'Timeout', request, cause: error })
+      }
+      if (error instanceof FivetranError) throw error
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new NetworkError(`The service at ${this.#options.baseUrl} could not be reached: ${reason}`, {
+        code: 'Network',
+        request,
+        cause: error,
+      })
+    } finally {
+      limit.release()
+    }
+  }
+
+  #url(call: Call): string {
+    const query = new URLSearchParams()
+    for (const [name, value] of Object.entries(call.query ?? {})) {
+      if (value !== undefined) query.set(name, String(value))
+    }
+    const text = query.toString()
+    return this.#options.baseUrl + call.path + (text === '' ? '' : `?${text}`)
+  }
+
+  #init(call: Call, signal: AbortSignal): RequestInit {
+    const headers: Record<string, string> = {
+      accept: 'application/json;version=2',
+      authorization: this.#authorization,
+    }
+    const init: RequestInit = { method: call.method, headers, signal }
+    if (call.body !== undefined) {
+      headers['content-type'] = 'application/json'
+      init.body = JSON.stringify(call.body)
+    }
+    return init
+  }
+
+  /** Milliseconds until the next try, or undefined when there must be none. */
+  #delayBefore(attempt: number, error: unknown, idempotent: boolean): number | undefined {
+    const { initialDelayMs = 250, maxDelayMs = 30_000 } = this.#options.retry
+    const backOff = Math.min(maxDelayMs, initialDelayMs * 2 ** attempt) * (0.5 + Math.random() / 2)
+    // A request answered with 429 was not carried out, so any method may try again.
+    if (error instanceof RateLimitError) {
+      const asked = error.retryAfterMs
+      if (asked === undefined) return backOff
+      return asked > maxDelayMs ? undefined : asked + Math.random() * initialDelayMs
+    }
+    const unsure = error instanceof NetworkError || error instanceof TimeoutError
+    const transient = error instanceof ServerError && error.status !== 501
+    return idempotent && (unsure || transient) ? backOff : undefined
+  }
+}
+
+async function readEnvelope(response: Response, request: string): Promise<unknown> {
+  const requestId = response.headers.get('x-request-id') ?? undefined
+  const text = await response.text()
+  const envelope = parseEnvelope(text)
+  const context = {
+    status: response.status,
+    code: typeof envelope?.code === 'string' ? envelope.code : undefined,
+    requestId,
+    request,
+  }
+  if (!response.ok) {
+    const message =
+      typeof envelope?.message === 'string' && envelope.message !== ''
+        ? envelope.message
+        : `The service answered ${response.status} without a message.`
+    throw errorForStatus(message, { ...context, retryAfterMs: retryAfter(response.headers.get('retry-after')) })
+  }
+  if (envelope === undefined && text !== '') {
+    throw new NetworkError('The answer is not JSON: is the base URL that of a fivetran.do service?', {
+      ...context,
+      code: 'NotJson',
+    })
+  }
+  return envelope?.data
+}
+
+function parseEnvelope(text: string): Envelope | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** `Retry-After` in milliseconds: seconds or an HTTP date (RFC 9110, section 10.2.3). */
+function retryAfter(header: string | null): number | undefined {
+  if (header === null) return undefined
+  const seconds = Number(header)
+  if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000)
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now())
+}
+
+/** Base64 of the UTF-8 form; `btoa` alone refuses characters beyond Latin-1. */
+function base64(text: string): string {
+  let binary = ''
+  for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte)
+  return btoa(binary)
+}

@@ -1,0 +1,369 @@
+/**
+ * The API's objects as they travel: the names and values of the JSON, times as ISO-8601 text in UTC.
+ *
+ * Written by hand so that they read well in an editor; `tests/sdk/contract.test.mjs` compares every one of them with the
+ * OpenAPI document the service serves.
+ */
+
+/** ISO-8601 in UTC with microseconds, for example `2026-12-01T15:43:29.013729Z`. */
+export type Timestamp = string
+
+/** What secrets look like in answers. Sent back, it means "unchanged". */
+export const MASKED = '******'
+
+export interface AccountInfo {
+  account_id: string
+  account_name: string
+  /** Set for the owner's key. */
+  user_id?: string
+  /** Set for every other key. */
+  system_key_id?: string
+}
+
+export interface Group {
+  id: string
+  name: string
+  created_at: Timestamp
+}
+
+export interface SetupTest {
+  title: string
+  status: 'PASSED' | 'SKIPPED' | 'WARNING' | 'FAILED'
+  message: string
+}
+
+export type Config = Record<string, unknown>
+
+export interface Destination {
+  /** Equal to the id of its group. */
+  id: string
+  group_id: string
+  service: string
+  region: string
+  time_zone_offset: string
+  daylight_saving_time_enabled: boolean
+  networking_method: string
+  setup_status: 'INCOMPLETE' | 'CONNECTED' | 'BROKEN'
+  /** Secrets masked. Left out of listings. */
+  config?: Config
+  /** Left out of listings. */
+  setup_tests?: SetupTest[]
+}
+
+export interface NewDestination {
+  group_id: string
+  service: string
+  region?: string
+  time_zone_offset?: string
+  daylight_saving_time_enabled?: boolean
+  run_setup_tests?: boolean
+  config: Config
+}
+
+export interface DestinationPatch {
+  region?: string
+  time_zone_offset?: string
+  daylight_saving_time_enabled?: boolean
+  run_setup_tests?: boolean
+  config?: Config
+}
+
+/** Something a person must do (task) or should know (warning). */
+export interface Task {
+  code: string
+  message: string
+}
+
+export type SetupState = 'incomplete' | 'connected' | 'broken'
+export type SyncState = 'scheduled' | 'syncing' | 'paused' | 'rescheduled'
+
+export interface ConnectionStatus {
+  setup_state: SetupState
+  sync_state: SyncState
+  update_state: 'on_schedule' | 'delayed'
+  is_historical_sync: boolean
+  rescheduled_for: Timestamp | null
+  tasks: Task[]
+  warnings: Task[]
+}
+
+export type SyncFrequency = 1 | 5 | 15 | 30 | 60 | 120 | 180 | 360 | 480 | 720 | 1440
+export type SyncMode = 'full' | 'incremental'
+
+export interface Connection {
+  id: string
+  group_id: string
+  service: string
+  service_version: number
+  /** Name of the connection: the schema at the destination, or the prefix of the schemas for databases. */
+  schema: string
+  paused: boolean
+  pause_after_trial: boolean
+  status: ConnectionStatus
+  /** Minutes. */
+  sync_frequency: number
+  /** `HH:00` in the destination's time zone. */
+  daily_sync_time: string | null
+  schedule_type: 'auto' | 'manual'
+  /** Ours: the schedule in words. */
+  schedule_phrase: string
+  /** Ours. */
+  sync_mode: SyncMode
+  connected_by: string | null
+  created_at: Timestamp
+  /** End of the last sync that succeeded. */
+  succeeded_at: Timestamp | null
+  /** End of the last sync that failed. */
+  failed_at: Timestamp | null
+  /** Ours: when the clock starts the next sync; null when it will not. */
+  next_sync_at: Timestamp | null
+  /** Secrets masked. */
+  config: Config
+  /** Left out of listings. */
+  setup_tests?: SetupTest[]
+  data_delay_sensitivity: string
+  data_delay_threshold: number | null
+  networking_method: string
+  destination_schema_names: string
+  proxy_agent_id: string | null
+  private_link_id: string | null
+  hybrid_deployment_agent_id: string | null
+  source_sync_details: Record<string, unknown>
+}
+
+export interface NewConnection {
+  group_id: string
+  service: string
+  config: Config
+  paused?: boolean
+  sync_frequency?: SyncFrequency
+  daily_sync_time?: string
+  schedule_type?: 'auto' | 'manual'
+  /** Ours: the schedule in words, instead of the three fields above. */
+  schedule?: string
+  /** Ours. Default `incremental`. */
+  sync_mode?: SyncMode
+  /** What happens to new schemas, tables and columns. Default `ALLOW_ALL`. */
+  schema_change_handling?: SchemaChangeHandling
+  /** Default true: the source is opened and checked before the answer. */
+  run_setup_tests?: boolean
+}
+
+export interface ConnectionPatch {
+  config?: Config
+  paused?: boolean
+  sync_frequency?: SyncFrequency
+  daily_sync_time?: string
+  schedule_type?: 'auto' | 'manual'
+  schedule?: string
+  sync_mode?: SyncMode
+  schema_change_handling?: SchemaChangeHandling
+  /** True reads all history again. */
+  is_historical_sync?: boolean
+  run_setup_tests?: boolean
+}
+
+/** Tables by schema, as at the source. */
+export type Scope = Record<string, string[]>
+
+export interface ConnectionState {
+  state: Record<string, unknown>
+}
+
+export type SchemaChangeHandling = 'ALLOW_ALL' | 'ALLOW_COLUMNS' | 'BLOCK_ALL'
+export type TableSyncMode = 'SOFT_DELETE' | 'HISTORY' | 'LIVE'
+
+export interface PatchSettings {
+  allowed: boolean
+  reason_code?: 'SYSTEM_COLUMN' | 'DELETED'
+  reason?: string
+}
+
+export interface ColumnConfig {
+  name_in_destination: string
+  enabled: boolean
+  hashed: boolean
+  is_primary_key: boolean
+  enabled_patch_settings: PatchSettings
+}
+
+export interface TableConfig {
+  name_in_destination: string
+  enabled: boolean
+  sync_mode: TableSyncMode
+  /** Ours: the column whose growth marks changes, where one was named. */
+  cursor_column?: string
+  supports_columns_config: boolean
+  supports_history_mode: boolean
+  enabled_patch_settings: PatchSettings
+  /** Only the columns somebody has set; `connections.schemas.columns` lists all. */
+  columns: Record<string, ColumnConfig>
+}
+
+/** Schemas, tables and columns by their names at the source. */
+export interface SchemaConfig {
+  schema_change_handling: SchemaChangeHandling
+  enable_new_by_default: boolean
+  schemas: Record<string, { name_in_destination: string; enabled: boolean; tables: Record<string, TableConfig> }>
+}
+
+export interface ColumnPatch {
+  enabled?: boolean
+  hashed?: boolean
+  is_primary_key?: boolean
+}
+
+export interface TablePatch {
+  enabled?: boolean
+  /** Only `SOFT_DELETE` works yet; the service refuses the others. */
+  sync_mode?: TableSyncMode
+  /** Ours: the column whose growth marks changes. */
+  cursor_column?: string
+  columns?: Record<string, ColumnPatch>
+}
+
+export interface SchemaPatch {
+  enabled?: boolean
+  tables?: Record<string, TablePatch>
+}
+
+export interface SchemaConfigPatch {
+  schema_change_handling?: SchemaChangeHandling
+  schemas?: Record<string, SchemaPatch>
+}
+
+export type RunState = 'RUNNING' | 'SUCCESSFUL' | 'FAILURE' | 'FAILURE_WITH_TASK' | 'RESCHEDULED' | 'CANCELED'
+export type RunPhase = 'planning' | 'reading' | 'publishing' | 'closing' | 'done'
+export type LoadMode = 'full' | 'incremental'
+
+/** Class of a failure. Which ones a person must act on is said by the connection's tasks. */
+export type ErrorKind =
+  | 'invalid_input'
+  | 'not_found'
+  | 'conflict'
+  | 'source_auth'
+  | 'source_permission'
+  | 'source_config'
+  | 'source_unavailable'
+  | 'source_throttled'
+  | 'source_changed'
+  | 'data'
+  | 'destination_config'
+  | 'destination_unavailable'
+  | 'destination_limit'
+  | 'fenced'
+  | 'cancelled'
+  | 'mismatch'
+  | 'internal'
+
+/** Why something failed. */
+export interface ErrorReport {
+  kind: ErrorKind
+  message: string
+  /** The field at fault, for example `config.password`. */
+  field?: string
+  remedy?: string
+  /** What the other side asked for. */
+  retry_after_ms?: number
+}
+
+/** Rows of one table in one run. A run that succeeded has `read === written + filtered`. */
+export interface Counts {
+  read: number
+  filtered: number
+  written: number
+  deleted: number
+  bytes: number
+}
+
+/** One table of a run. */
+export interface ProgressTable {
+  schema: string
+  table: string
+  state: 'planned' | 'reading' | 'published' | 'failed'
+  mode: LoadMode
+  chunks_planned: number
+  chunks_done: number
+  counts: Counts
+  /** By the source's own estimate. */
+  estimated_rows: number | null
+  /** Rows at the destination that are not marked deleted, after the table was published. */
+  live_rows: number | null
+  error: ErrorReport | null
+}
+
+/** What moving data cost: microseconds by what they were spent on, and the peak of memory. */
+export interface Effort {
+  /** Waiting for bytes of the source. */
+  source_wait: number
+  /** Turning the source's bytes into Arrow. */
+  decode: number
+  /** Shaping batches and encoding them for the destination. */
+  encode: number
+  /** Waiting for the destination to take bytes. */
+  destination_wait: number
+  /** Largest WASM memory seen, in bytes. */
+  peak_memory: number
+}
+
+/** How far a sync is. */
+export interface RunProgress {
+  id: string
+  state: RunState
+  phase: RunPhase
+  started_at: Timestamp
+  ended_at: Timestamp | null
+  tables: ProgressTable[]
+  /** Not kept with the history. */
+  effort?: Effort
+  error: ErrorReport | null
+}
+
+/** One sync of a connection, as kept. */
+export interface Run extends Omit<RunProgress, 'tables' | 'effort'> {
+  connection_id: string
+  /** Within the connection, from 1. */
+  number: number
+  trigger: 'schedule' | 'manual' | 'resync'
+  /** Sum over the tables. */
+  counts: Counts
+  /** Left out of listings. */
+  tables?: ProgressTable[]
+}
+
+/** Something that happened to a connection, in Fivetran's vocabulary (`sync_start`, `records_modified` …). */
+export interface LogEvent {
+  id: string
+  run_id: string | null
+  level: 'INFO' | 'WARNING' | 'SEVERE'
+  event: string
+  data: unknown
+  created_at: Timestamp
+}
+
+/** One version of a table's shape at the source, with what changed. */
+export interface SchemaVersion {
+  schema: string
+  table: string
+  version: number
+  detected_at: Timestamp
+  /** The sync that found it; null for a reload. */
+  run_id: string | null
+  /** Null when the table was gone. */
+  stream: unknown
+  diff: unknown
+}
+
+/** A source the service knows. */
+export interface ConnectorType {
+  /** What `service` is to be. */
+  id: string
+  name: string
+  type: string
+  description: string
+  connector_class: string
+  service_status: string
+  supported_features: { id: string }[]
+  /** JSON schema of `config`; only when one type is asked for. */
+  config?: unknown
+}

@@ -1,0 +1,76 @@
+use serde_json::{Value, json};
+
+use crate::harness::World;
+
+fn shelf(group: &str, config: Value) -> Value {
+    json!({ "group_id": group, "service": "shelf", "time_zone_offset": "+2", "config": config })
+}
+
+#[test]
+fn a_destination_has_its_groups_id_and_masks_its_secrets() {
+    let world = World::new();
+    world.secrets.borrow_mut().push("t0ken".to_owned());
+    let group = world.group("Lake");
+    let created = world.post("/v1/destinations", shelf(&group, json!({ "bucket": "b", "token": "t0ken" })));
+    assert_eq!(created.status, 201);
+    let data = created.data();
+    assert_eq!((&data["id"], &data["group_id"]), (&json!(group), &json!(group)));
+    assert_eq!((&data["setup_status"], &data["time_zone_offset"]), (&json!("CONNECTED"), &json!("+2")));
+    assert_eq!(data["config"], json!({ "bucket": "b", "token": "******" }));
+    assert_eq!(world.get("/v1/destinations").data()["items"][0]["id"], group.as_str());
+    assert_eq!(world.get(&format!("/v1/destinations/{group}")).data()["config"]["token"], "******");
+}
+
+#[test]
+fn a_partial_patch_keeps_the_rest() {
+    let world = World::new();
+    let group = world.group("Lake");
+    world.post("/v1/destinations", shelf(&group, json!({ "bucket": "b", "token": "t0ken" })));
+    let path = format!("/v1/destinations/{group}");
+    let patched = world.patch(&path, json!({ "time_zone_offset": -5, "config": { "token": "******" } }));
+    assert_eq!(patched.data()["time_zone_offset"], "-5");
+    assert_eq!(patched.data()["config"], json!({ "bucket": "b", "token": "******" }));
+    let record = crate::harness::block_on(world.services.control.destination(&group)).unwrap().unwrap();
+    assert_eq!(record.config.open().unwrap()["token"], "t0ken");
+    let broken = world.patch(&path, json!({ "config": { "bucket": "missing" } }));
+    assert_eq!(broken.data()["setup_status"], "BROKEN");
+    assert_eq!(world.post(&format!("{path}/test"), json!({})).data()["setup_tests"][0]["status"], "FAILED");
+}
+
+#[test]
+fn bad_destinations_are_refused_and_leave_nothing() {
+    let world = World::new();
+    let group = world.group("Lake");
+    let post = |body: Value| world.post("/v1/destinations", body);
+    post(shelf("nobody", json!({ "bucket": "b" }))).refused(404, "NotFound_Group", &["nobody"]);
+    post(shelf(&group, json!({}))).refused(400, "InvalidInput", &["config.bucket", "required"]);
+    let mut unknown = shelf(&group, json!({ "bucket": "b" }));
+    unknown["service"] = json!("tape");
+    post(unknown).refused(400, "InvalidInput", &["service", "'tape'", "Use one of: shelf"]);
+    let mut zone = shelf(&group, json!({ "bucket": "b" }));
+    zone["time_zone_offset"] = json!("+25");
+    post(zone).refused(400, "InvalidInput", &["time_zone_offset", "-11 to +12"]);
+    let mut agent = shelf(&group, json!({ "bucket": "b" }));
+    agent["private_link_id"] = json!("x");
+    post(agent).refused(400, "InvalidInput", &["private_link_id", "Leave it out"]);
+    world.get(&format!("/v1/destinations/{group}")).refused(404, "NotFound_Destination", &[&group]);
+}
+
+#[test]
+fn a_second_destination_and_the_loss_of_a_used_one_are_refused() {
+    let world = World::new();
+    let group = world.group("Lake");
+    assert_eq!(world.post("/v1/destinations", shelf(&group, json!({ "bucket": "b" }))).status, 201);
+    world.post("/v1/destinations", shelf(&group, json!({ "bucket": "c" }))).refused(
+        409,
+        "Conflict",
+        &["group_id", "already"],
+    );
+    let connection = world.connection(&group, "shop");
+    let path = format!("/v1/destinations/{group}");
+    world.delete(&path).refused(409, "IllegalState", &["connections"]);
+    world.delete(&format!("/v1/groups/{group}")).refused(409, "IllegalState", &["destination"]);
+    assert_eq!(world.delete(&format!("/v1/connections/{connection}")).status, 200);
+    assert_eq!(world.delete(&path).status, 200);
+    assert_eq!(world.delete(&format!("/v1/groups/{group}")).status, 200);
+}

@@ -1,0 +1,21 @@
+//! The REST API over the real control plane on SQLite. Every answer of every test is validated against our own OpenAPI
+//! document and searched for secrets.
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/control_db.rs"]
+mod control_db;
+
+mod connections;
+mod destinations;
+mod fuzz;
+mod groups;
+mod harness;
+mod projections;
+mod protocol;
+mod real;
+mod schemas;
+mod secrets;
+mod shop;
+mod validator;

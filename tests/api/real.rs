@@ -1,0 +1,55 @@
+//! With the registries as deployed.
+
+use fivetran_do::connectors::registry::CONNECTORS;
+use fivetran_do::destinations::registry::DESTINATIONS;
+use serde_json::json;
+
+use crate::harness::{World, block_on};
+
+fn deployed() -> World {
+    let mut world = World::new();
+    world.services.connectors = CONNECTORS;
+    world.services.destinations = DESTINATIONS;
+    world
+}
+
+#[test]
+fn every_connector_is_listed_and_described() {
+    let world = deployed();
+    let list = world.get("/v1/metadata/connector-types?limit=1000");
+    let listed =
+        list.data()["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned());
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        CONNECTORS.iter().map(|connector| connector.id).collect::<Vec<_>>()
+    );
+    for connector in CONNECTORS {
+        let one = world.get(&format!("/v1/metadata/connector-types/{}", connector.id));
+        assert!(one.data()["config"].is_object(), "{}", connector.id);
+    }
+}
+
+#[test]
+fn i6_a_real_destination_keeps_its_token_to_itself() {
+    let world = deployed();
+    world.secrets.borrow_mut().push("cf-t0ken".to_owned());
+    let group = world.group("Lake");
+    let config = json!({ "account_id": "0123456789abcdef0123456789abcdef",
+        "database_id": "9f8e7d6c-0000-4000-8000-000000000000", "api_token": "cf-t0ken" });
+    let body = json!({ "group_id": group, "service": "d1", "run_setup_tests": false, "config": config });
+    assert_eq!(world.post("/v1/destinations", body).data()["config"]["api_token"], "******");
+    let path = format!("/v1/destinations/{group}");
+    world.patch(&path, json!({ "config": { "api_tokn": "cf-t0ken" } })).refused(
+        400,
+        "InvalidInput",
+        &["api_tokn"],
+    );
+    world.patch(&path, json!({ "config": { "account_id": ["cf-t0ken"] } })).refused(
+        400,
+        "InvalidInput",
+        &["account_id"],
+    );
+    let stored = block_on(world.services.control.destination(&group)).unwrap().unwrap();
+    assert_eq!(stored.config.open().unwrap()["api_token"], "cf-t0ken");
+    assert!(!world.db.dump().contains("cf-t0ken"));
+}

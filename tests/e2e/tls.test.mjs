@@ -1,0 +1,89 @@
+// TLS to the source. The Worker's runtime verifies every certificate; the test authority is trusted through
+// NODE_EXTRA_CA_CERTS, as a company would trust its own on a laptop.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { BUCKET, assertLanded } from "./support/landed.mjs";
+import { startWorld } from "./support/world.mjs";
+
+const world = await startWorld({ postgres: { ssl: true } });
+let group;
+
+before(async () => {
+  await world.pg.query("CREATE TABLE t AS SELECT i AS id, md5(i::text) AS v FROM generate_series(1, 2000) i; ALTER TABLE t ADD PRIMARY KEY (id)");
+  group = await world.destination("r2", { bucket: BUCKET });
+});
+
+const connect = (name, config) => world.connection(group, { config: { schema_prefix: name, ...config } });
+const tests = ({ setup_tests: all }) => Object.fromEntries(all.map(({ title, ...rest }) => [title, rest]));
+const TLS = "Securing the connection with TLS";
+
+/** Whether the server saw its clients encrypted, asked from the rows it kept of them. */
+async function encryptedSessions(action) {
+  await world.pg.query("CREATE TABLE IF NOT EXISTS seen (ssl boolean)");
+  let watching = true;
+  const seen = new Set();
+  const watcher = (async () => {
+    while (watching) {
+      const { rows } = await world.pg.query(
+        "SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'fivetran.do'");
+      for (const { ssl } of rows) seen.add(ssl);
+    }
+  })();
+  await action();
+  watching = false;
+  await watcher;
+  return [...seen];
+}
+
+for (const sslmode of ["require", "verify-full", "prefer"]) {
+  test(`sslmode ${sslmode} moves rows encrypted`, async () => {
+    const name = sslmode.replace("-", "_");
+    const made = await connect(name, { sslmode, host: "localhost", tables: ["public.t"] });
+    assert.equal(tests(made)[TLS].status, "PASSED", JSON.stringify(made.setup_tests));
+    assert.deepEqual(await encryptedSessions(() => world.synced(made.id)), [true]);
+    await assertLanded(world, "r2", made.id, ["t"]);
+  });
+}
+
+test("sslmode disable moves them in clear, and the setup test says so", async () => {
+  const made = await connect("disable", { sslmode: "disable", tables: ["public.t"] });
+  assert.equal(tests(made)[TLS].status, "WARNING");
+  assert.deepEqual(await encryptedSessions(() => world.synced(made.id)), [false]);
+});
+
+test("a server that demands TLS tells those who come without what to set", async () => {
+  const { rows } = await world.pg.query("SHOW hba_file");
+  await world.pg.query(`COPY (SELECT 'hostssl all all all scram-sha-256' UNION ALL SELECT 'host all postgres all scram-sha-256') TO '${rows[0].hba_file}';
+    CREATE ROLE strict LOGIN PASSWORD 'strict'; GRANT pg_read_all_data TO strict; SELECT pg_reload_conf()`);
+  const made = await connect("demanded", { sslmode: "disable", user: "strict", password: "strict" });
+  const failed = made.setup_tests.find(({ status }) => status === "FAILED");
+  assert.match(failed.message, /sslmode to require/);
+  const better = await connect("obeyed", { sslmode: "require", user: "strict", password: "strict", tables: ["public.t"] });
+  await world.synced(better.id);
+});
+
+test("a certificate of an authority nobody trusts, or of another host, is refused", async () => {
+  const dir = mkdtempSync(path.join(tmpdir(), "fivetran-untrusted-"));
+  after(() => rmSync(dir, { recursive: true, force: true }));
+  const trusted = {};
+  for (const name of ["ssl_cert_file", "ssl_key_file"]) trusted[name] = (await world.pg.query(`SHOW ${name}`)).rows[0][name];
+  const [cert, key] = [path.join(dir, "server.pem"), path.join(dir, "server.key")];
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "pipe" });
+  // The server reads its files again on reload; they are replaced under their own names, so that owner and mode stay.
+  execFileSync("sh", ["-c", `cat "${cert}" > "${trusted.ssl_cert_file}" && cat "${key}" > "${trusted.ssl_key_file}"`]);
+  await world.pg.query("SELECT pg_reload_conf()");
+  for (const sslmode of ["require", "verify-full"]) {
+    const made = await connect(`untrusted_${sslmode.replace("-", "_")}`, { sslmode, host: "localhost" });
+    assert.equal(made.status.setup_state, "incomplete");
+    const { status, message } = tests(made)[TLS];
+    assert.equal(status, "FAILED", JSON.stringify(made.setup_tests));
+    assert.match(message, /config\.sslmode/);
+    assert.match(message, /certificate/);
+    assert.match(message, /Hyperdrive|sslmode to disable/);
+  }
+});

@@ -1,0 +1,345 @@
+//! How the PostgreSQL source finds changes: by transaction id and by cursor column, against a real server.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use fivetran_do::connectors::{SetupTestStatus, SyncMode};
+use fivetran_do::core::ErrorKind;
+use fivetran_do::core::run::StreamPlan;
+use serde_json::{Value, json};
+use support::postgres::{Server, big_table, columns, plan, read_all};
+
+#[tokio::test]
+async fn an_incremental_sync_reads_what_was_written_since() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, '' FROM generate_series(1, 100) i").await;
+    let reader = database.source(json!({}));
+    let (full, rows) = reader.sync("t", None).await;
+    assert!(full.full && rows.count() == 100);
+    let (nothing, rows) = reader.sync("t", full.next_cursor.as_ref()).await;
+    assert!(!nothing.full && rows.count() == 0);
+    database.execute("UPDATE t SET v = 'new' WHERE id IN (3, 50); INSERT INTO t VALUES (101, 'x'); DELETE FROM t WHERE id = 1").await;
+    let (changes, rows) = reader.sync("t", nothing.next_cursor.as_ref()).await;
+    assert!(!changes.full);
+    assert_eq!(rows.sorted("id"), ["101", "3", "50"]);
+    // A rolled back transaction leaves nothing, a savepoint's rows are found, a vacuum changes nothing.
+    database.execute("BEGIN; INSERT INTO t VALUES (200, ''); ROLLBACK").await;
+    database.execute("BEGIN; SAVEPOINT s; INSERT INTO t VALUES (201, ''); RELEASE s; COMMIT").await;
+    database.execute("VACUUM FREEZE t").await;
+    assert_eq!(reader.sync("t", changes.next_cursor.as_ref()).await.1.sorted("id"), ["201"]);
+    // Full mode reads everything whatever the cursor says.
+    let request = reader.request("t", SyncMode::Full).await;
+    assert!(reader.source.plan(&request, changes.next_cursor.as_ref()).await.unwrap().full);
+}
+
+#[tokio::test]
+async fn rows_committed_late_are_not_lost() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let reader = database.source(json!({}));
+    let (early, late) = (database.another_client().await, database.another_client().await);
+    // `late` gets its transaction id first and commits last, `early` overtakes it. Prepared transactions as well.
+    late.batch_execute("BEGIN; INSERT INTO t VALUES (2)").await.unwrap();
+    database.execute("BEGIN; INSERT INTO t VALUES (4); PREPARE TRANSACTION 'later'").await;
+    early.batch_execute("BEGIN; INSERT INTO t VALUES (3); COMMIT").await.unwrap();
+    let (first, rows) = reader.sync("t", None).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    let (second, _) = reader.sync("t", first.next_cursor.as_ref()).await;
+    late.batch_execute("COMMIT").await.unwrap();
+    let (third, rows) = reader.sync("t", second.next_cursor.as_ref()).await;
+    assert!(!third.full && rows.sorted("id").contains(&"2".to_owned()));
+    database.execute("COMMIT PREPARED 'later'").await;
+    let (fourth, rows) = reader.sync("t", third.next_cursor.as_ref()).await;
+    assert!(rows.sorted("id").contains(&"4".to_owned()));
+    assert_eq!(reader.sync("t", fourth.next_cursor.as_ref()).await.1.count(), 0);
+}
+
+#[tokio::test]
+async fn an_incremental_read_of_a_big_table_finds_changes_on_every_page() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    big_table(&database, 20_000).await;
+    let reader = database.source(json!({}));
+    let request = columns(reader.request("big", SyncMode::Incremental).await, &["id"]);
+    let full = plan(&reader, &request).await;
+    database.execute("UPDATE big SET v = 9 WHERE id % 1000 = 0").await;
+    let changes = reader.source.plan(&request, full.next_cursor.as_ref()).await.unwrap();
+    assert!(!changes.full);
+    assert_eq!(read_all(&reader, &request, &changes.chunks).await.count(), 20);
+}
+
+#[tokio::test]
+async fn a_cursor_that_means_nothing_any_more_makes_the_sync_full() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 1)").await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("t", None).await;
+    let cursor = first.next_cursor.unwrap();
+    assert!(!reader.sync("t", Some(&cursor)).await.0.full);
+    let with = |field: &str, value: Value| {
+        let mut changed = cursor.clone();
+        changed.0[field] = value;
+        changed
+    };
+    for (field, value) in [
+        ("database", json!("7/1/5")),
+        ("transaction", json!("99999999999")),
+        ("relation", json!(1)),
+        ("kind", json!("of a later version")),
+        ("transaction", json!(12)),
+    ] {
+        let (planned, rows) = reader.sync("t", Some(&with(field, value.clone()))).await;
+        assert!(planned.full && rows.count() == 1, "{field} {value}");
+    }
+    database.execute("DROP TABLE t; CREATE TABLE t (id int, v int)").await;
+    assert!(reader.sync("t", Some(&cursor)).await.0.full);
+}
+
+#[tokio::test]
+async fn the_server_is_identified_as_far_as_the_user_may() {
+    let database = Server::shared().database().await;
+    database
+        .execute("CREATE TABLE t (id int); CREATE ROLE anyone LOGIN PASSWORD 'x-anyone'; GRANT SELECT ON t TO anyone")
+        .await;
+    let reader = database.source(json!({"user": "anyone", "password": "x-anyone"}));
+    let (first, _) = reader.sync("t", None).await;
+    let known =
+        |plan: &StreamPlan| plan.next_cursor.as_ref().unwrap().0["database"].as_str().unwrap().to_owned();
+    assert!(!known(&first).contains('?') && known(&first).contains("/1/"), "{}", known(&first));
+    database.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").await;
+    let (second, _) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(second.full && known(&second).starts_with("?/?/"));
+    assert!(!reader.sync("t", second.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
+async fn a_column_added_with_a_default_makes_the_sync_full_and_one_without_does_not() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    database.execute("CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 1)").await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("t", None).await;
+    database.execute("ALTER TABLE t ADD plain text").await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(!second.full && rows.count() == 0);
+    database.execute("ALTER TABLE t ADD filled int DEFAULT 5; ALTER TABLE t ALTER filled DROP DEFAULT").await;
+    let (third, rows) = reader.sync("t", second.next_cursor.as_ref()).await;
+    assert!(third.full);
+    assert_eq!(rows.sorted("filled"), ["5"]);
+    assert!(!reader.sync("t", third.next_cursor.as_ref()).await.0.full);
+    // A column that was not enabled before holds values in rows that did not change.
+    let all = reader.request("t", SyncMode::Incremental).await;
+    let fewer = columns(all.clone(), &["id"]);
+    let narrow = plan(&reader, &fewer).await;
+    assert!(reader.source.plan(&all, narrow.next_cursor.as_ref()).await.unwrap().full);
+    assert!(!reader.source.plan(&fewer, third.next_cursor.as_ref()).await.unwrap().full);
+}
+
+#[tokio::test]
+async fn a_rewritten_table_is_read_again() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    database.execute("CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("t", None).await;
+    database.execute("ALTER TABLE t ALTER v TYPE bigint").await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(!second.full);
+    assert_eq!(rows.sorted("v"), ["1", "2"]);
+    database.execute("VACUUM FULL t").await;
+    assert_eq!(reader.sync("t", second.next_cursor.as_ref()).await.1.count(), 0);
+}
+
+#[tokio::test]
+async fn transaction_ids_beyond_32_bits_are_compared_rightly() {
+    // A server whose transaction ids begin just below 2^32, so that they wrap while the test runs.
+    static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
+    let server = SERVER.get_or_init(|| Server::start_at_transaction(0xFFFF_F800));
+    let database = server.database().await;
+    database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (0)").await;
+    let reader = database.source(json!({}));
+    let (mut last, rows) = reader.sync("t", None).await;
+    assert_eq!(rows.count(), 1);
+    let mut wrapped = (false, false);
+    for id in 1..40 {
+        database
+            .execute("DO $$ BEGIN FOR i IN 1..100 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$")
+            .await;
+        database.execute(&format!("INSERT INTO t VALUES ({id})")).await;
+        let (next, rows) = reader.sync("t", last.next_cursor.as_ref()).await;
+        assert!(!next.full);
+        assert_eq!(rows.sorted("id"), [id.to_string()]);
+        let horizon: u64 =
+            next.next_cursor.as_ref().unwrap().0["transaction"].as_str().unwrap().parse().unwrap();
+        if horizon < 1 << 32 {
+            wrapped.0 = true
+        } else {
+            wrapped.1 = true
+        }
+        last = next;
+    }
+    assert_eq!(wrapped, (true, true), "the ids must cross 2^32 for this test to mean something");
+}
+
+#[tokio::test]
+async fn a_standby_is_followed_and_a_failover_makes_the_sync_full() {
+    static SERVERS: std::sync::OnceLock<(Server, Server)> = std::sync::OnceLock::new();
+    let (primary, standby) = SERVERS.get_or_init(|| {
+        let primary = Server::start("");
+        let standby = Server::standby(&primary);
+        (primary, standby)
+    });
+    let primary = primary.database().await;
+    primary
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY); CREATE UNLOGGED TABLE u (id int); INSERT INTO t VALUES (1)",
+        )
+        .await;
+    let replayed = async || {
+        let lsn = primary.client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.unwrap();
+        let lsn: String = lsn.get(0);
+        let client = standby.client("postgres").await;
+        for _ in 0..200 {
+            let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'");
+            if client.query_one(&sql, &[]).await.unwrap().get(0) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("the standby does not replay");
+    };
+    replayed().await;
+    let replica = primary.on(standby).await;
+    let reader = replica.source(json!({}));
+    assert_eq!(
+        reader.source.discover().await.unwrap().streams.len(),
+        1,
+        "unlogged tables cannot be read on a standby"
+    );
+    let tests = reader.source.check().await;
+    assert_eq!(tests[4].status, SetupTestStatus::Warning);
+    assert!(tests[4].message.contains("standby"));
+
+    let late = primary.another_client().await;
+    late.batch_execute("BEGIN; INSERT INTO t VALUES (2)").await.unwrap();
+    primary.execute("INSERT INTO t VALUES (3)").await;
+    replayed().await;
+    let (first, rows) = reader.sync("t", None).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    late.batch_execute("COMMIT").await.unwrap();
+    primary.execute("INSERT INTO t VALUES (4)").await;
+    replayed().await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(!second.full);
+    assert!(
+        ["2", "4"].iter().all(|id| rows.sorted("id").contains(&(*id).to_owned())),
+        "{:?}",
+        rows.sorted("id")
+    );
+
+    // After a promotion transaction ids are given out again that the old primary may have used.
+    let promoted = replica.client.query_one("SELECT pg_promote(true, 30)", &[]).await.unwrap();
+    assert!(promoted.get::<_, bool>(0));
+    replica.execute("CHECKPOINT").await;
+    let (third, rows) = reader.sync("t", second.next_cursor.as_ref()).await;
+    assert!(third.full);
+    assert_eq!(rows.count(), 4);
+    assert!(!reader.sync("t", third.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
+async fn a_cursor_column_reads_equal_values_again_and_nulls_always() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, n bigint); INSERT INTO t VALUES (1, 10), (2, 20), (3, NULL)",
+        )
+        .await;
+    let reader = database.source(json!({"cursor_columns": {"public.t": "n"}}));
+    let (first, rows) = reader.sync("t", None).await;
+    assert!(first.full && rows.count() == 3);
+    database.execute("INSERT INTO t VALUES (4, 20), (5, 21), (6, 5)").await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(!second.full);
+    assert_eq!(rows.sorted("id"), ["2", "3", "4", "5"]);
+    assert_eq!(second.next_cursor.unwrap().0, json!({"kind": "column", "column": "n", "value": "21"}));
+}
+
+#[tokio::test]
+async fn a_time_cursor_goes_back_by_the_overlap_and_never_into_the_future() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE base (id int, at timestamptz, day date, local timestamp);
+             INSERT INTO base SELECT i, x, x::date, x FROM (SELECT i, now() - i * interval '40 minutes' AS x FROM generate_series(0, 5) i) s;
+             INSERT INTO base VALUES (6, 'infinity', 'infinity', 'infinity'), (7, '9999-01-01', '9999-01-01', '9999-01-01');
+             CREATE VIEW t AS SELECT * FROM base",
+        )
+        .await;
+    let reader = database.source(json!({"cursor_columns": {"public.t": "at"}}));
+    let (first, rows) = reader.sync("t", None).await;
+    assert_eq!(rows.count(), 8);
+    // The last hour (0 and 40 minutes ago), and the future, which stays ahead of the cursor.
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert!(!second.full);
+    assert_eq!(rows.sorted("id"), ["0", "1", "6", "7"]);
+    database.execute("INSERT INTO base VALUES (8, now(), now(), now())").await;
+    assert!(reader.sync("t", second.next_cursor.as_ref()).await.1.sorted("id").contains(&"8".to_owned()));
+
+    let reader =
+        database.source(json!({"cursor_columns": {"public.t": "local"}, "cursor_overlap_seconds": 0}));
+    let (first, _) = reader.sync("t", None).await;
+    database.execute("INSERT INTO base (id, local) VALUES (9, now() AT TIME ZONE 'UTC')").await;
+    let (_, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["6", "7", "9"]);
+
+    let reader = database.source(json!({"cursor_columns": {"public.t": "day"}}));
+    let (first, _) = reader.sync("t", None).await;
+    assert!(reader.sync("t", first.next_cursor.as_ref()).await.1.sorted("id").contains(&"0".to_owned()));
+}
+
+#[tokio::test]
+async fn a_cursor_column_that_cannot_serve_is_refused_by_name() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id int, j jsonb, f float8)").await;
+    for (column, kind) in
+        [("j", ErrorKind::InvalidInput), ("f", ErrorKind::InvalidInput), ("nope", ErrorKind::SourceChanged)]
+    {
+        let reader = database.source(json!({"cursor_columns": {"public.t": column}}));
+        let request = reader.request("t", SyncMode::Incremental).await;
+        let error = reader.source.plan(&request, None).await.unwrap_err();
+        assert_eq!((error.kind(), error.field_name()), (kind, Some("config.cursor_columns")));
+    }
+    // Empty: no cursor yet; another column: full again.
+    let reader = database.source(json!({}));
+    let mut request = reader.request("t", SyncMode::Incremental).await;
+    request.cursor_column = Some("id".to_owned());
+    let planned = plan(&reader, &request).await;
+    assert!(planned.full && planned.next_cursor.is_none());
+}
+
+#[tokio::test]
+async fn many_changes_by_cursor_column_are_cut_by_pages() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint, pad char(20)); INSERT INTO t SELECT i, '' FROM generate_series(1, 2500000) i; ANALYZE t",
+        )
+        .await;
+    let reader = database.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let request = reader.request("t", SyncMode::Incremental).await;
+    let mut cursor = plan(&reader, &request).await.next_cursor.unwrap();
+    cursor.0["value"] = json!("11");
+    let many = reader.source.plan(&request, Some(&cursor)).await.unwrap();
+    assert!(!many.full && many.chunks.len() > 1);
+    let request_id = columns(request.clone(), &["id"]);
+    assert_eq!(read_all(&reader, &request_id, &many.chunks).await.count(), 2_499_990);
+    cursor.0["value"] = json!("2499991");
+    let few = reader.source.plan(&request, Some(&cursor)).await.unwrap();
+    assert_eq!(few.chunks.len(), 1);
+    assert_eq!(read_all(&reader, &request, &few.chunks).await.count(), 10);
+}

@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as sdk from "../../dist/sdk/index.js";
+import { failure, scripted, success } from "./server.mjs";
+
+const { Fivetran } = sdk;
+const quick = { initialDelayMs: 1, maxDelayMs: 50 };
+const client = (server, options = {}) =>
+  new Fivetran({ apiKey: "key", apiSecret: "s€cret", baseUrl: server.url, retry: quick, ...options });
+
+test("the key and secret are sent as Basic authentication in UTF-8", async (t) => {
+  const server = await scripted(t, () => success({ account_id: "a" }));
+  assert.deepEqual(await client(server).account.info(), { account_id: "a" });
+  const [{ headers }] = server.requests;
+  assert.equal(headers.authorization, `Basic ${Buffer.from("key:s€cret").toString("base64")}`);
+  assert.equal(headers.accept, "application/json;version=2");
+  assert.equal(headers["content-type"], undefined);
+});
+
+for (const [status, type] of [
+  [400, "InvalidInputError"],
+  [401, "AuthenticationError"],
+  [403, "PermissionError"],
+  [404, "NotFoundError"],
+  [409, "ConflictError"],
+  [413, "InvalidInputError"],
+  [500, "ServerError"],
+]) {
+  test(`a ${status} is a ${type} with code, message and request id`, async (t) => {
+    const server = await scripted(t, () => failure(status, "Some_Code", "What happened.", { "x-request-id": "r-1" }));
+    const error = await client(server, { retry: { retries: 0 } }).connections.get("x").catch((caught) => caught);
+    assert.ok(error instanceof sdk[type] && error instanceof sdk.FivetranError);
+    const { name, message, code, requestId, request } = error;
+    assert.deepEqual(
+      { name, message, code, requestId, request, status: error.status },
+      { name: type, message: "What happened.", code: "Some_Code", requestId: "r-1", request: "GET /v1/connections/x", status },
+    );
+  });
+}
+
+test("a 5xx is tried again for a GET and not for a POST", async (t) => {
+  const server = await scripted(t, ({ method, count }) =>
+    method === "GET" && count < 3 ? failure(503, "Busy", "Busy.") : method === "GET" ? success({ id: "g" }) : failure(500, "E", "E."),
+  );
+  assert.equal((await client(server).groups.get("g")).id, "g");
+  assert.equal(server.requests.length, 3);
+  await assert.rejects(client(server).groups.create({ name: "n" }), sdk.ServerError);
+  assert.equal(server.requests.length, 4);
+});
+
+test("a POST that is as good twice as once is tried again", async (t) => {
+  const server = await scripted(t, ({ count }) => (count === 1 ? { cut: true } : success({ run_id: "r" })));
+  assert.deepEqual(await client(server).connections.sync("c"), { run_id: "r" });
+  assert.equal(server.requests.length, 2);
+});
+
+test("a cut connection is a NetworkError and a POST that creates is not repeated", async (t) => {
+  const server = await scripted(t, () => ({ cut: true }));
+  await assert.rejects(client(server).groups.create({ name: "n" }), sdk.NetworkError);
+  assert.equal(server.requests.length, 1);
+});
+
+test("a 429 is tried again after Retry-After, whatever the method", async (t) => {
+  const server = await scripted(t, ({ count }) =>
+    count === 1 ? failure(429, "TooManyRequests", "Slow down.", { "retry-after": "0" }) : success({ id: "g" }),
+  );
+  assert.equal((await client(server).groups.create({ name: "n" })).id, "g");
+  assert.equal(server.requests.length, 2);
+});
+
+test("a Retry-After beyond the longest delay is not waited for", async (t) => {
+  const server = await scripted(t, () => failure(429, "TooManyRequests", "Slow down.", { "retry-after": "3600" }));
+  const error = await client(server).account.info().catch((caught) => caught);
+  assert.ok(error instanceof sdk.RateLimitError);
+  assert.equal(error.retryAfterMs, 3_600_000);
+  assert.equal(server.requests.length, 1);
+});
+
+test("retries end, and the last error is thrown", async (t) => {
+  const server = await scripted(t, () => failure(502, "Bad", "Bad."));
+  await assert.rejects(client(server).account.info(), sdk.ServerError);
+  assert.equal(server.requests.length, 4);
+});
+
+test("a try that takes too long is a TimeoutError", async (t) => {
+  const server = await scripted(t, () => ({ hang: true }));
+  const options = { timeoutMs: 30 };
+  const error = await client(server, { retry: { retries: 0 } }).account.info(options).catch((caught) => caught);
+  assert.ok(error instanceof sdk.TimeoutError);
+  assert.match(error.message, /30 ms/);
+});
+
+test("the caller's signal ends a request and a wait between tries with its own reason", async (t) => {
+  const server = await scripted(t, ({ count }) => (count === 1 ? { hang: true } : failure(503, "Busy", "Busy.")));
+  const reason = new Error("changed my mind");
+  for (const retry of [{}, { initialDelayMs: 10_000 }]) {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(reason), 20);
+    await assert.rejects(client(server, { retry }).account.info({ signal: controller.signal }), reason);
+  }
+  await assert.rejects(client(server).account.info({ signal: AbortSignal.abort(reason) }), reason);
+});
+
+test("an answer that is not the service's says so", async (t) => {
+  const server = await scripted(t, () => ({ body: "<html>a proxy</html>" }));
+  await assert.rejects(client(server, { retry: { retries: 0 } }).account.info(), /base URL/);
+});
+
+test("ids and names are escaped, and an empty one never addresses the collection", async (t) => {
+  const server = await scripted(t, () => success({}));
+  const fivetran = client(server);
+  await fivetran.connections.schemas.updateTable("c", "my schema", "a/b?c", { enabled: false });
+  assert.equal(server.requests[0].url.pathname, "/v1/connections/c/schemas/my%20schema/tables/a%2Fb%3Fc");
+  for (const id of ["", ".", ".."]) assert.throws(() => fivetran.connections.delete(id), sdk.InvalidInputError);
+  assert.equal(server.requests.length, 1);
+});
+
+test("a listing fetches pages as it goes, and no more than asked for", async (t) => {
+  const pages = { "": ["a", "b"], two: ["c"], three: [] };
+  const next = { "": "two", two: "three", three: null };
+  const server = await scripted(t, ({ url }) => {
+    const cursor = url.searchParams.get("cursor") ?? "";
+    return success({ items: pages[cursor].map((id) => ({ id })), next_cursor: next[cursor] });
+  });
+  const fivetran = client(server);
+  const ids = [];
+  for await (const group of fivetran.groups.list({ limit: 2 })) ids.push(group.id);
+  assert.deepEqual(ids, ["a", "b", "c"]);
+  assert.equal(server.requests[0].url.searchParams.get("limit"), "2");
+  assert.equal(server.requests.length, 3);
+  assert.equal((await fivetran.groups.list().all(2)).length, 2);
+  assert.equal(server.requests.length, 4);
+  assert.deepEqual((await fivetran.groups.list({ cursor: "two" }).page()).items, [{ id: "c" }]);
+});
+
+test("a service binding is called as a method, and needs no base URL", async () => {
+  const binding = {
+    answer: { code: "Success", data: { account_id: "bound" } },
+    async fetch(url) {
+      assert.equal(new URL(url).pathname, "/v1/account/info");
+      return Response.json(this.answer);
+    },
+  };
+  const fivetran = new Fivetran({ apiKey: "k", apiSecret: "s", fetcher: binding });
+  assert.equal((await fivetran.account.info()).account_id, "bound");
+});
+
+test("a base URL may end in /v1 or a slash, and a wrong one is refused at once", async (t) => {
+  const server = await scripted(t, () => success({}));
+  for (const end of ["", "/", "/v1", "/v1/"]) await client({ url: server.url + end }).account.info();
+  assert.deepEqual(new Set(server.requests.map(({ url }) => url.pathname)), new Set(["/v1/account/info"]));
+  for (const url of ["example.com", "ftp://example.com", "http://key:secret@example.com"]) {
+    assert.throws(() => client({ url }), sdk.InvalidInputError);
+  }
+  assert.throws(() => new Fivetran({ apiKey: "k", apiSecret: "s" }), /baseUrl/);
+  assert.throws(() => new Fivetran({ apiKey: "", apiSecret: "s", baseUrl: server.url }), /apiKey/);
+});
+
+test("secrets are in no error and in no printed client", async (t) => {
+  const { inspect } = await import("node:util");
+  const server = await scripted(t, () => failure(401, "AuthFailed", "Invalid authorization credentials"));
+  const fivetran = client(server);
+  const error = await fivetran.account.info().catch((caught) => caught);
+  for (const text of [inspect(error, { depth: 9 }), inspect(fivetran, { depth: 9, showHidden: true })]) {
+    assert.doesNotMatch(text, /s€cret|Basic/);
+  }
+});
