@@ -204,12 +204,8 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<Connection>> {
-        let after = page.after.as_ref();
-        let mut params = vec![
-            after.map_or(i64::MIN, |key| key.created_at).into(),
-            after.map_or("", |key| key.id.as_str()).into(),
-            (i64::from(page.limit) + 1).into(),
-        ];
+        let [created_at, id] = page.position();
+        let mut params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
         // Only the conditions there are: `?4 IS NULL OR …` would keep SQLite from the group's index.
         let mut conditions = String::new();
         for (column, wanted) in [("group_id", &filter.group_id), ("schema_name", &filter.schema_name)] {

@@ -204,17 +204,12 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn runs(&self, connection_id: &str, page: &Page) -> Result<Listing<RunRecord>> {
-        let after = page.after.as_ref();
+        let [started_at, id] = page.position();
         let sql = format!(
             "SELECT {RUN_COLUMNS} FROM sync_runs WHERE connection_id = ?1 AND (started_at, id) > (?2, ?3) \
              ORDER BY started_at, id LIMIT ?4"
         );
-        let params = vec![
-            connection_id.into(),
-            after.map_or(i64::MIN, |key| key.created_at).into(),
-            after.map_or("", |key| key.id.as_str()).into(),
-            (i64::from(page.limit) + 1).into(),
-        ];
+        let params = vec![connection_id.into(), started_at, id, (i64::from(page.limit) + 1).into()];
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items = found.rows.into_iter().map(|row| read_run(&Row(row))).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |run| Keyset { created_at: run.started_at, id: run.id.clone() }))
