@@ -15,8 +15,9 @@ export async function compare({ source, d1, r2, fivetran, toD1, toR2 }) {
     // A table without a key gets one made of its values, so rows that are alike in everything are one row there.
     const distinct = manifest?.primary_key[0] === "_fivetran_id";
     const expected = await atSource(source, schema, table, columns, distinct);
-    lines.push(line(`${table} in D1`, expected, await atD1(d1, inD1, columns)));
-    lines.push(line(`${table} on R2`, expected, await atR2(r2, manifest, columns)));
+    const name = schema === "public" ? table : `${schema}.${table}`;
+    lines.push(line(`${name} in D1`, expected, await atD1(d1, inD1, columns)));
+    lines.push(line(`${name} on R2`, expected, await atR2(r2, manifest, columns)));
   }
   return lines;
 }

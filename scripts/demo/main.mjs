@@ -13,6 +13,7 @@ const PREFIX = "demo";
 
 const closing = [];
 let differences = 0;
+let broken = false;
 
 async function story() {
   say(bold("fivetran.do"));
@@ -140,30 +141,45 @@ async function showDeletes(destinations) {
   await check(destinations);
 }
 
-async function showLanded({ d1, r2, fivetran, toD1, source }) {
+async function showLanded(destinations) {
   step("What landed");
-  const connection = await toD1.ensure();
-  const { schemas } = await fivetran.connections.schemas.get(connection.id);
-  if (source.mutable) {
-    const { name_in_destination: schema, tables } = schemas.public;
-    const name = (table) => d1Table(schema, tables[table].name_in_destination);
-    detail("From D1: the busiest airports, and how late one leaves them");
-    const { results } = await d1
-      .prepare(
-        `SELECT a.city, a.iata, count(*) AS flights, round(avg(f.delay_minutes), 1) AS delay
-         FROM ${name("flights")} f JOIN ${name("airports")} a ON a.iata = f.origin
-         WHERE NOT f._fivetran_deleted GROUP BY a.iata ORDER BY flights DESC LIMIT 5`,
-      )
-      .all();
-    table(["city", "airport", "flights", "mean delay (min)"], results.map((row) => [row.city, row.iata, number(row.flights), row.delay]));
-  }
+  await (destinations.source.mutable ? showAirports(destinations) : showLargest(destinations));
   say();
   detail("Parquet on R2 (what the manifests list)");
   const rows = [];
-  for (const manifest of await manifests(r2, PREFIX)) {
+  for (const manifest of await manifests(destinations.r2, PREFIX)) {
     for (const part of manifest.parts) rows.push([manifest.folder + part.path, number(part.rows), bytes(part.bytes)]);
   }
   table(["file", "rows", "size"], rows);
+}
+
+async function showAirports({ d1, fivetran, toD1 }) {
+  const { schemas } = await fivetran.connections.schemas.get((await toD1.ensure()).id);
+  const name = (source) => d1Table(schemas.public.name_in_destination, schemas.public.tables[source].name_in_destination);
+  detail("From D1: the busiest airports, and how late one leaves them");
+  const { results } = await d1
+    .prepare(
+      `SELECT a.city, a.iata, count(*) AS flights, round(avg(f.delay_minutes), 1) AS delay
+       FROM ${name("flights")} f JOIN ${name("airports")} a ON a.iata = f.origin
+       WHERE NOT f._fivetran_deleted GROUP BY a.iata ORDER BY flights DESC LIMIT 5`,
+    )
+    .all();
+  const rows = results.map((row) => [row.city, row.iata, number(row.flights), row.delay.toFixed(1)]);
+  table(["city", "airport", "flights", "mean delay (min)"], rows);
+}
+
+/** The first rows of the user's largest table, cut to what fits a terminal. */
+async function showLargest({ d1, fivetran, toD1 }) {
+  const { run } = await toD1.status();
+  const largest = run?.tables.toSorted((a, b) => (b.live_rows ?? 0) - (a.live_rows ?? 0))[0];
+  if (!largest) return;
+  const { schemas } = await fivetran.connections.schemas.get((await toD1.ensure()).id);
+  const { name_in_destination: schema, tables } = schemas[largest.schema];
+  const name = d1Table(schema, tables[largest.table].name_in_destination);
+  detail(`From D1: the first rows of ${name}`);
+  const { results } = await d1.prepare(`SELECT * FROM ${name} LIMIT 3`).all();
+  const columns = Object.keys(results[0] ?? {}).filter((column) => !column.startsWith("_fivetran_")).slice(0, 5);
+  table(columns, results.map((row) => columns.map((column) => String(row[column]).replaceAll(/\s+/g, " ").slice(0, 24))));
 }
 
 const total = (results) => results.reduce((sum, { rowsSynced }) => sum + rowsSynced, 0);
@@ -178,14 +194,14 @@ export async function demo(started) {
   try {
     await story();
   } catch (error) {
-    differences += 1;
+    broken = true;
     say(`\n${red(error.name ?? "Error")}: ${error.message}`);
     for (const { code, message } of error.tasks ?? []) detail(`${code}: ${message}`);
     if (process.env.DEBUG) console.error(error);
   } finally {
     await close();
   }
-  const verdict = differences === 0 ? bold("Everything matches.") : red("Something differs, see above.");
+  const verdict = broken ? red("The demo could not go on.") : differences > 0 ? red("Something differs, see above.") : bold("Everything matches.");
   say(`\n${verdict}  ${dim(`${seconds(Date.now() - started)} in all`)}`);
-  return differences === 0;
+  return !broken && differences === 0;
 }

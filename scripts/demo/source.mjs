@@ -10,7 +10,10 @@ const AS_TEXT = { getTypeParser: () => (value) => value };
 
 /** The user's database: read, never written. @returns {Promise<Source>} */
 export async function userSource(url) {
-  const query = await readOnlyClient(url);
+  if (!/^postgres(ql)?:\/\//.test(url)) throw new Error("DATABASE_URL: This is not a postgres:// URL.");
+  const query = await readOnlyClient(url).catch((error) => {
+    throw new Error(`DATABASE_URL: The database could not be reached: ${error.message || error.code}`);
+  });
   const [{ version }] = await query("SELECT current_setting('server_version') AS version");
   const { host, pathname } = new URL(url);
   return {

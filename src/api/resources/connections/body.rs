@@ -25,6 +25,8 @@ pub(crate) struct ConnectionBody {
     schema: String,
     connected_by: Option<String>,
     created_at: Timestamp,
+    /// When the clock starts the next sync; null while paused or manual. Ours, not Fivetran's.
+    next_sync_at: Option<Timestamp>,
     /// End of the last good sync.
     succeeded_at: Option<Timestamp>,
     /// End of the last failed sync.
@@ -94,6 +96,7 @@ impl ConnectionBody {
             service_version: 1,
             connected_by: connection.created_by,
             created_at: Timestamp(connection.created_at),
+            next_sync_at: connection.next_due_at.map(Timestamp),
             succeeded_at: connection.succeeded_at.map(Timestamp),
             failed_at: connection.failed_at.map(Timestamp),
             paused: connection.paused,
