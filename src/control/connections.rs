@@ -340,14 +340,15 @@ impl ControlPlane {
         Ok(self.db.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
     }
 
-    /// Connections whose time has come, the longest overdue first: id and due time. Paused, manual, incomplete and
-    /// syncing ones are left out.
+    /// Connections whose time has come, the longest overdue first: id and due time. Paused, incomplete and syncing ones
+    /// are left out, and manual ones unless their sync was rescheduled.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn due_connections(&self, now_micros: i64, limit: u32) -> Result<Vec<(String, i64)>> {
         let sql = "SELECT id, next_due_at FROM connections \
-            WHERE next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 AND schedule_type = 'auto' \
+            WHERE next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 \
+            AND (schedule_type = 'auto' OR rescheduled_for IS NOT NULL) \
             AND setup_state <> 'incomplete' AND sync_state <> 'syncing' ORDER BY next_due_at LIMIT ?2";
         let found =
             self.db.query(Statement::new(sql, vec![now_micros.into(), i64::from(limit).into()])).await?;
