@@ -204,12 +204,8 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<Connection>> {
-        let after = page.after.as_ref();
-        let mut params = vec![
-            after.map_or(0, |key| key.created_at).into(),
-            after.map_or("", |key| key.id.as_str()).into(),
-            (i64::from(page.limit) + 1).into(),
-        ];
+        let [created_at, id] = page.position();
+        let mut params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
         // Only the conditions there are: `?4 IS NULL OR …` would keep SQLite from the group's index.
         let mut conditions = String::new();
         for (column, wanted) in [("group_id", &filter.group_id), ("schema_name", &filter.schema_name)] {
@@ -344,14 +340,15 @@ impl ControlPlane {
         Ok(self.db.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
     }
 
-    /// Connections whose time has come, the longest overdue first: id and due time. Paused, manual, incomplete and
-    /// syncing ones are left out.
+    /// Connections whose time has come, the longest overdue first: id and due time. Paused, incomplete and syncing ones
+    /// are left out, and manual ones unless their sync was rescheduled.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn due_connections(&self, now_micros: i64, limit: u32) -> Result<Vec<(String, i64)>> {
         let sql = "SELECT id, next_due_at FROM connections \
-            WHERE next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 AND schedule_type = 'auto' \
+            WHERE next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 \
+            AND (schedule_type = 'auto' OR rescheduled_for IS NOT NULL) \
             AND setup_state <> 'incomplete' AND sync_state <> 'syncing' ORDER BY next_due_at LIMIT ?2";
         let found =
             self.db.query(Statement::new(sql, vec![now_micros.into(), i64::from(limit).into()])).await?;

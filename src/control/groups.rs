@@ -33,14 +33,10 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn groups(&self, page: &Page) -> Result<Listing<Group>> {
-        let after = page.after.as_ref();
+        let [created_at, id] = page.position();
         let sql = "SELECT id, name, created_at FROM groups WHERE (created_at, id) > (?1, ?2) \
             ORDER BY created_at, id LIMIT ?3";
-        let params = vec![
-            after.map_or(0, |key| key.created_at).into(),
-            after.map_or("", |key| key.id.as_str()).into(),
-            (i64::from(page.limit) + 1).into(),
-        ];
+        let params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items = found.rows.into_iter().map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |group| Keyset {

@@ -1,5 +1,7 @@
 //! Pages of a listing, by key and not by offset: rows inserted or deleted meanwhile never shift a page.
 
+use crate::ports::SqlValue;
+
 /// Position after a row in the order (created_at, id).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyset {
@@ -23,6 +25,13 @@ impl Page {
     #[must_use]
     pub fn first() -> Self {
         Self { after: None, limit: 1000 }
+    }
+
+    /// The position to compare (created_at, id) with. Nothing is older than the epoch; `i64::MIN` would be as true, but
+    /// D1 takes no integer that a double would round.
+    pub(crate) fn position(&self) -> [SqlValue; 2] {
+        let (created_at, id) = self.after.as_ref().map_or((0, ""), |key| (key.created_at, key.id.as_str()));
+        [created_at.into(), id.into()]
     }
 }
 

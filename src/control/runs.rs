@@ -60,9 +60,7 @@ pub struct RunFinished<'a> {
     pub ended_at: i64,
     /// Final progress of every table.
     pub progress: &'a RunProgress,
-    /// Next start by the clock, microseconds UTC. Ignored where the connection is paused or manual by now.
-    pub next_due_at: Option<i64>,
-    /// When the run is tried again, for `RESCHEDULED`.
+    /// When the run is tried again, for `RESCHEDULED`; microseconds UTC.
     pub rescheduled_for: Option<i64>,
     /// What a person must do, for `FAILURE_WITH_TASK`.
     pub task: Option<RunTask>,
@@ -204,17 +202,12 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn runs(&self, connection_id: &str, page: &Page) -> Result<Listing<RunRecord>> {
-        let after = page.after.as_ref();
+        let [started_at, id] = page.position();
         let sql = format!(
             "SELECT {RUN_COLUMNS} FROM sync_runs WHERE connection_id = ?1 AND (started_at, id) > (?2, ?3) \
              ORDER BY started_at, id LIMIT ?4"
         );
-        let params = vec![
-            connection_id.into(),
-            after.map_or(0, |key| key.created_at).into(),
-            after.map_or("", |key| key.id.as_str()).into(),
-            (i64::from(page.limit) + 1).into(),
-        ];
+        let params = vec![connection_id.into(), started_at, id, (i64::from(page.limit) + 1).into()];
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items = found.rows.into_iter().map(|row| read_run(&Row(row))).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |run| Keyset { created_at: run.started_at, id: run.id.clone() }))
@@ -348,22 +341,25 @@ fn closing_event(run: &RunFinished<'_>, level: LogLevel, event: &str, data: Valu
 
 /// What the end of a run does to its connection. A success clears tasks and mends `broken`; a failure with a task
 /// breaks the connection, which stays scheduled, so that mending the source is enough to mend the connection.
+///
+/// The next due time was set when the run started and is left alone, so that no turn is skipped; should it have passed
+/// while the run took its time, the next tick of the cron serves it.
 fn project_end(run: &RunFinished<'_>) -> Result<Statement> {
     let sql = "UPDATE connections AS c SET \
         sync_state = CASE WHEN newer.live THEN sync_state WHEN paused = 1 THEN 'paused' \
             WHEN ?3 = 'RESCHEDULED' THEN 'rescheduled' ELSE 'scheduled' END, \
-        rescheduled_for = CASE WHEN newer.live THEN rescheduled_for WHEN ?3 = 'RESCHEDULED' AND paused = 0 THEN ?6 \
+        rescheduled_for = CASE WHEN newer.live THEN rescheduled_for WHEN ?3 = 'RESCHEDULED' AND paused = 0 THEN ?5 \
             END, \
-        next_due_at = CASE WHEN newer.live THEN next_due_at \
-            WHEN paused = 1 OR (schedule_type = 'manual' AND ?3 <> 'RESCHEDULED') THEN NULL ELSE ?5 END, \
+        next_due_at = CASE WHEN newer.live THEN next_due_at WHEN paused = 1 THEN NULL \
+            WHEN ?3 = 'RESCHEDULED' THEN ?5 WHEN schedule_type = 'manual' THEN NULL ELSE next_due_at END, \
         succeeded_at = CASE WHEN ?3 = 'SUCCESSFUL' \
             THEN MAX(?4, COALESCE(succeeded_at, 0) + 1, COALESCE(failed_at, 0) + 1) ELSE succeeded_at END, \
         failed_at = CASE WHEN ?3 IN ('FAILURE', 'FAILURE_WITH_TASK') \
             THEN MAX(?4, COALESCE(succeeded_at, 0) + 1, COALESCE(failed_at, 0) + 1) ELSE failed_at END, \
-        tasks = CASE ?3 WHEN 'SUCCESSFUL' THEN '[]' WHEN 'FAILURE_WITH_TASK' THEN ?7 ELSE tasks END, \
+        tasks = CASE ?3 WHEN 'SUCCESSFUL' THEN '[]' WHEN 'FAILURE_WITH_TASK' THEN ?6 ELSE tasks END, \
         setup_state = CASE ?3 WHEN 'SUCCESSFUL' THEN 'connected' WHEN 'FAILURE_WITH_TASK' THEN 'broken' \
             ELSE setup_state END, \
-        is_historical_sync = CASE WHEN ?8 THEN 0 ELSE is_historical_sync END \
+        is_historical_sync = CASE WHEN ?7 THEN 0 ELSE is_historical_sync END \
         FROM (SELECT EXISTS (SELECT 1 FROM sync_runs AS other, sync_runs AS this WHERE this.id = ?1 \
             AND other.connection_id = ?2 AND other.state = 'RUNNING' AND other.number > this.number) AS live) AS newer \
         WHERE c.id = ?2 AND EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')";
@@ -373,7 +369,6 @@ fn project_end(run: &RunFinished<'_>) -> Result<Statement> {
         run.connection_id.into(),
         run.state.into(),
         run.ended_at.into(),
-        run.next_due_at.into(),
         run.rescheduled_for.into(),
         Value::Array(tasks.collect()).to_string().into(),
         run.historical_done.into(),

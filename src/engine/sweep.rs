@@ -90,7 +90,6 @@ impl Engine {
                 state: &progress.state,
                 ended_at: now,
                 progress: &progress,
-                next_due_at: None,
                 rescheduled_for: None,
                 task: None,
                 historical_done: false,

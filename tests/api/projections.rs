@@ -57,7 +57,6 @@ fn finished<'a>(connection: &'a str, run: &'a RunProgress, state: &'a str) -> Ru
         state,
         ended_at: NEW_YEAR + MINUTE,
         progress: run,
-        next_due_at: Some(NEW_YEAR + 5 * MINUTE),
         rescheduled_for: None,
         task: None,
         historical_done: true,

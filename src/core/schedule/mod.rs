@@ -100,8 +100,9 @@ impl std::fmt::Display for Schedule {
 /// A connection that was never due is due at once: at the beginning of the current minute, so that all its due times
 /// are whole minutes and the cron tick of a minute, which comes some milliseconds into it, never just misses one.
 ///
-/// Afterwards the next due time is the first one after `now` that is in phase with `last_due` (or on the daily hour),
-/// so that any number of missed times is caught up by the one run that is about to serve `last_due`. If the clock went back behind `last_due`, the same due time is not given out again.
+/// Afterwards the next due time is the first one after `now` that is in phase with the minute of `last_due` (or on the
+/// daily hour), so that any number of missed times is caught up by the one run that is about to serve `last_due`. If the
+/// clock went back behind `last_due`, the same due time is not given out again.
 #[must_use]
 pub fn next_due(schedule: &Schedule, last_due: Option<i64>, now: i64) -> Option<i64> {
     if schedule.kind == ScheduleKind::Manual {
@@ -109,15 +110,19 @@ pub fn next_due(schedule: &Schedule, last_due: Option<i64>, now: i64) -> Option<
     }
     let now = i128::from(now);
     let Some(last_due) = last_due.map(i128::from) else {
-        return i64::try_from(now - now.rem_euclid(MINUTE_MICROS)).ok();
+        return i64::try_from(minute_of(now)).ok();
     };
     let period = i128::from(schedule.frequency_minutes.max(1)) * MINUTE_MICROS;
-    let phase = schedule.daily_sync_time.map_or(last_due, |hour| {
+    let phase = schedule.daily_sync_time.map_or(minute_of(last_due), |hour| {
         (i128::from(hour) * 60 - i128::from(schedule.utc_offset_minutes)) * MINUTE_MICROS
     });
     let first = now + period - (now - phase).rem_euclid(period);
     let next = if first == last_due { first + period } else { first };
     i64::try_from(next).ok()
+}
+
+fn minute_of(micros: i128) -> i128 {
+    micros - micros.rem_euclid(MINUTE_MICROS)
 }
 
 /// Reads a destination's `time_zone_offset` (whole hours, `-11` to `+12`) as minutes.

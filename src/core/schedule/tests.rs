@@ -152,7 +152,7 @@ proptest! {
         prop_assert!(next - now <= 2 * period);
         prop_assert_ne!(next, last);
         match schedule.daily_sync_time {
-            None => prop_assert_eq!((next - last).rem_euclid(period), 0),
+            None => prop_assert_eq!((next - last.div_euclid(60_000_000) * 60_000_000).rem_euclid(period), 0),
             Some(hour) => {
                 let local = next + i64::from(schedule.utc_offset_minutes) * 60_000_000;
                 prop_assert_eq!(local.rem_euclid(DAY), i64::from(hour) * HOUR);

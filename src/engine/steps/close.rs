@@ -24,10 +24,6 @@ impl Engine {
         progress.ended_at = Some(now);
         let rescheduled_for =
             (progress.state == "RESCHEDULED").then(|| now.saturating_add(RESCHEDULE_MICROS));
-        let next_due_at = match rescheduled_for {
-            Some(at) => Some(at),
-            None => self.next_due(&connection).await?,
-        };
         self.control
             .run_finished(&RunFinished {
                 run_id: &spec.run_id,
@@ -37,7 +33,6 @@ impl Engine {
                 historical_done: progress.state == "SUCCESSFUL",
                 task: progress.error.as_ref().filter(|_| needs_person).map(task),
                 progress: &progress,
-                next_due_at,
                 rescheduled_for,
             })
             .await?;

@@ -13,7 +13,7 @@ use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::connectors::SyncMode;
 use crate::control::{NewConnection, SetupState};
-use crate::core::schedule::{Schedule, ScheduleKind, parse_utc_offset};
+use crate::core::schedule::{Schedule, ScheduleKind, next_due, parse_utc_offset};
 use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
 
@@ -233,7 +233,11 @@ pub(crate) async fn create(
         setup_state,
         setup_tests,
         created_by: (call.caller == Caller::Owner).then(|| OWNER_USER.to_owned()),
-        next_due_at: by_clock.then(|| services.ports.clock.now_micros()),
+        next_due_at: if by_clock {
+            next_due(&schedule, None, services.ports.clock.now_micros())
+        } else {
+            None
+        },
     };
     if !services.control.create_connection(&connection).await? {
         return Err(ApiError::conflict(format!(
