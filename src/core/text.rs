@@ -112,7 +112,7 @@ pub(crate) fn typed<A>(array: Option<A>) -> Result<A> {
 }
 
 /// Integers as digits, finite floats as the shortest digits that read back as the same float.
-fn number(out: &mut Vec<u8>, number: &impl serde::Serialize) -> Result<()> {
+pub(crate) fn number(out: &mut Vec<u8>, number: &impl serde::Serialize) -> Result<()> {
     Ok(serde_json::to_writer(out, number)?)
 }
 
