@@ -268,14 +268,14 @@ impl Timer for World {
 #[async_trait(?Send)]
 impl Tcp for World {
     async fn connect(&self, _: &str, _: u16, _: TlsMode) -> Result<Box<dyn TcpStream>> {
-        unreachable!("the model has no network")
+        panic!("the model has no network")
     }
 }
 
 #[async_trait(?Send)]
 impl Http for World {
     async fn send(&self, _: HttpRequest) -> Result<HttpResponse> {
-        unreachable!("the model has no network")
+        panic!("the model has no network")
     }
 }
 
@@ -289,7 +289,7 @@ impl Bindings for World {
     }
 
     fn hyperdrive(&self, _: &str) -> Result<Secret> {
-        unreachable!("the model has no Hyperdrive")
+        panic!("the model has no Hyperdrive")
     }
 }
 
