@@ -73,21 +73,21 @@ pub enum Task {
     /// Split one stream into chunks and prepare its table.
     PlanStream {
         /// The stream.
-        stream: SelectedStream,
+        stream: Box<SelectedStream>,
     },
     /// Move one chunk.
     Read {
         /// The stream.
-        stream: SelectedStream,
+        stream: Box<SelectedStream>,
         /// Its load.
-        load: TableLoad,
+        load: Box<TableLoad>,
         /// The chunk.
         chunk: Chunk,
     },
     /// Make a table's chunks its content.
     Publish {
         /// The load.
-        load: TableLoad,
+        load: Box<TableLoad>,
         /// The stream.
         stream: StreamName,
         /// Proof of every chunk, in chunk order.
@@ -96,7 +96,7 @@ pub enum Task {
     /// Tell the connection, write history, end the run.
     Close {
         /// What the run came to.
-        conclusion: Conclusion,
+        conclusion: Box<Conclusion>,
     },
 }
 

@@ -94,10 +94,10 @@ impl Engine {
     async fn perform_task(&self, spec: &RunSpec, task: Task, pulse: &Pulse<'_>) -> Result<Outcome> {
         match task {
             Task::PlanRun => self.plan_run(spec).await,
-            Task::PlanStream { stream } => self.plan_stream(spec, stream).await,
+            Task::PlanStream { stream } => self.plan_stream(spec, *stream).await,
             Task::Read { stream, load, chunk } => self.read_chunk(spec, pulse, &stream, &load, &chunk).await,
             Task::Publish { load, receipts, .. } => self.publish(spec, pulse, &load, &receipts).await,
-            Task::Close { conclusion } => self.close(spec, conclusion).await,
+            Task::Close { conclusion } => self.close(spec, *conclusion).await,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::core::error::ErrorReport;
 use crate::core::run::Fence;
 use crate::core::{Error, ErrorKind, Result};
 use crate::engine::protocol::{Order, RunSpec, SyncReply, Task};
-use crate::engine::rows::Row;
+use crate::engine::rows::{Row, count};
 
 use super::state::Kind;
 use super::{LEASE, Sync};
@@ -16,6 +16,15 @@ const ELIGIBLE: &str = "FROM orders o WHERE o.state <> 'done' \
     AND (?2 OR o.kind NOT IN ('read', 'plan_stream', 'plan_run')) \
     AND (o.after_all = 0 OR NOT EXISTS (SELECT 1 FROM orders p WHERE p.stream = o.stream AND p.kind = 'read' \
          AND p.after_all = 0 AND p.state <> 'done'))";
+
+/// An order that may be handed out.
+struct Eligible {
+    id: i64,
+    kind: Kind,
+    stream: Option<i64>,
+    /// Tries so far.
+    attempt: u32,
+}
 
 impl Sync<'_> {
     /// How many more workers the source takes right now.
@@ -51,17 +60,18 @@ impl Sync<'_> {
             return Ok(SyncReply::Over);
         }
         // Orders that ran out of attempts by falling silent are settled on the way; each settles at most once.
-        while let Some((id, kind, stream, attempt)) = self.next_eligible(now)? {
-            if Self::exhausted(attempt) && kind != Kind::Close {
-                self.settle_failure(id, kind, stream, &fell_silent(attempt), false)?;
+        while let Some(order) = self.next_eligible(now)? {
+            if Self::exhausted(order.attempt) && order.kind != Kind::Close {
+                let error = fell_silent(order.attempt);
+                self.settle_failure(order.id, order.kind, order.stream, &error, false)?;
                 continue;
             }
-            return self.grant(spec, id, kind, stream, attempt.saturating_add(1), now);
+            return self.grant(spec, &order, now);
         }
         Ok(SyncReply::Idle)
     }
 
-    fn next_eligible(&self, now: i64) -> Result<Option<(i64, Kind, Option<i64>, u32)>> {
+    fn next_eligible(&self, now: i64) -> Result<Option<Eligible>> {
         let room = self.room_for_source_work(now)? > 0;
         let sql = format!(
             "SELECT o.id, o.kind, COALESCE(o.stream, -1), o.attempt {ELIGIBLE} ORDER BY o.rank, o.id LIMIT 1"
@@ -69,41 +79,33 @@ impl Sync<'_> {
         let rows = self.state.sql.exec(&sql, &[now.into(), room.into()])?;
         let Some(row) = rows.first().map(|row| Row(row)) else { return Ok(None) };
         let stream = row.integer(2)?;
-        let attempt = u32::try_from(row.count(3)?).unwrap_or(u32::MAX);
-        Ok(Some((row.integer(0)?, Kind::parse(row.text(1)?)?, (stream >= 0).then_some(stream), attempt)))
+        Ok(Some(Eligible {
+            id: row.integer(0)?,
+            kind: Kind::parse(row.text(1)?)?,
+            stream: (stream >= 0).then_some(stream),
+            attempt: u32::try_from(row.count(3)?).unwrap_or(u32::MAX),
+        }))
     }
 
-    fn grant(
-        &self,
-        spec: RunSpec,
-        id: i64,
-        kind: Kind,
-        stream: Option<i64>,
-        attempt: u32,
-        now: i64,
-    ) -> Result<SyncReply> {
+    fn grant(&self, spec: RunSpec, order: &Eligible, now: i64) -> Result<SyncReply> {
         let lease = self.state.next_lease()?;
+        let attempt = order.attempt.saturating_add(1);
         self.state.sql.exec(
             "UPDATE orders SET state = 'leased', lease = ?2, lease_until = ?3, attempt = ?4, rows_read = 0, \
              bytes = 0 WHERE id = ?1",
-            &[
-                id.into(),
-                crate::engine::rows::count(lease),
-                now.saturating_add(LEASE).into(),
-                i64::from(attempt).into(),
-            ],
+            &[order.id.into(), count(lease), now.saturating_add(LEASE).into(), i64::from(attempt).into()],
         )?;
-        let task = self.task(&spec, id, kind, stream)?;
+        let task = self.task(&spec, order)?;
         let fence = Fence { run: spec.number, lease };
-        Ok(SyncReply::Leased { spec, order: Box::new(Order { id, attempt, task }), fence })
+        Ok(SyncReply::Leased { spec, order: Box::new(Order { id: order.id, attempt, task }), fence })
     }
 
     /// Puts together what the worker needs.
-    fn task(&self, spec: &RunSpec, id: i64, kind: Kind, stream: Option<i64>) -> Result<Task> {
-        let stream = stream.unwrap_or(-1);
-        match kind {
+    fn task(&self, spec: &RunSpec, order: &Eligible) -> Result<Task> {
+        let (id, stream) = (order.id, order.stream.unwrap_or(-1));
+        match order.kind {
             Kind::PlanRun => Ok(Task::PlanRun),
-            Kind::Close => Ok(Task::Close { conclusion: self.conclusion(spec)? }),
+            Kind::Close => Ok(Task::Close { conclusion: Box::new(self.conclusion(spec)?) }),
             Kind::PlanStream => {
                 let rows =
                     self.state.sql.exec("SELECT selected FROM streams WHERE id = ?1", &[stream.into()])?;
@@ -170,7 +172,7 @@ impl Sync<'_> {
         }
         let held = self.state.number(
             "SELECT COUNT(*) FROM orders WHERE id = ?1 AND state = 'leased' AND lease = ?2",
-            &[order.into(), crate::engine::rows::count(fence.lease)],
+            &[order.into(), count(fence.lease)],
         )?;
         if held == 1 {
             return Ok(());
