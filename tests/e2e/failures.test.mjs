@@ -5,7 +5,7 @@ import { before, test } from "node:test";
 import { BUCKET, DATABASE, assertLanded, manifestOf } from "./support/landed.mjs";
 import { startWorld, successful, tableOf, until } from "./support/world.mjs";
 
-const world = await startWorld();
+const world = await startWorld({ service: { inspectObjects: true } });
 const groups = {};
 
 before(async () => {

@@ -29,6 +29,7 @@ const secrets = {
 const heard = [];
 const world = await startWorld({
   service: {
+    inspectObjects: true,
     secrets: { FIVETRAN_API_SECRET: secrets["API secret"], FIVETRAN_VAULT_KEYS: `k1:${secrets["vault key"]}` },
     onLog: ({ level, message }) => heard.push(`log ${level}: ${message}`),
   },
