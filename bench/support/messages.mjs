@@ -1,5 +1,4 @@
 // Counts queue messages, with a module in front of the Worker: the service itself has no use for the number.
-import { writeFileSync } from "node:fs";
 import path from "node:path";
 
 const PATH = "/__queue_messages";
@@ -14,9 +13,7 @@ export default class Counting extends Worker {
 
 /** For the harness' `configure`. */
 export function counted(worker) {
-  const file = path.join(worker.modulesRoot, "counting.js");
-  writeFileSync(file, ENTRY);
-  worker.modules.unshift({ type: "ESModule", path: file });
+  worker.modules.unshift({ type: "ESModule", path: path.join(worker.modulesRoot, "counting.js"), contents: ENTRY });
 }
 
 /** Messages delivered so far. */

@@ -20,6 +20,7 @@ const LOG_LINES = 5000;
  *   read once per process, so the first service started in a process decides.
  * @property {Record<string, string>} [secrets] Fixed secrets instead of generated ones.
  * @property {boolean} [cron] Fire the cron trigger each minute, as Cloudflare does. Off in tests, which call `cron()`.
+ * @property {boolean} [inspectObjects] Allow `objectSql`.
  * @property {(worker: Record<string, any>) => void} [configure] Last word on Miniflare's worker options: further
  *   bindings, `serviceBindings` that play a source, and so on.
  * @property {(line: {level: string, message: string}) => void} [onLog] Called for each line the Worker logs.
@@ -46,6 +47,7 @@ export async function startService(options = {}) {
   };
   const boot = async () => {
     const { worker, migrations } = await workerOptions(secrets);
+    if (options.inspectObjects) makeObjectsInspectable(worker);
     options.configure?.(worker);
     // Read by Miniflare while it starts workerd, and again when it restarts it after a crash.
     if (options.wasmMaxMemPages) {
@@ -60,7 +62,7 @@ export async function startService(options = {}) {
         port,
         cf: false,
         resourcePersistencePath: state,
-        unsafeInspectDurableObjects: true,
+        unsafeInspectDurableObjects: Boolean(options.inspectObjects),
         handleStructuredLogs: ({ level, message }) => note({ level, message }),
         unsafeHandleRuntimeRestart: () => restarted(),
       }),
@@ -101,7 +103,7 @@ export async function startService(options = {}) {
     },
     /** Drops one Durable Object from memory; its next call builds it anew from storage. */
     evict: (className, name) => mf.unsafeEvictDurableObject("", className, { name }),
-    /** SQL inside a Durable Object's own storage. */
+    /** SQL inside a Durable Object's own storage; needs `inspectObjects`. */
     objectSql: async (className, name, sql, ...params) =>
       (await mf.unsafeGetDurableObjectStorage("", className, { name })).exec(sql, ...params),
     /** `kill -9` of the runtime, as in a crash: in-memory state and queued messages are gone. Waits for the new one. */
@@ -157,6 +159,22 @@ async function workerOptions(secrets) {
     .filter((database) => database.migrations_dir)
     .map((database) => ({ binding: database.binding, dir: path.join(root, database.migrations_dir) }));
   return { worker, migrations };
+}
+
+/** Miniflare looks into an object by calling a method of it, which only subclasses of DurableObject have; ours are not. */
+function makeObjectsInspectable(worker) {
+  const classes = Object.values(worker.durableObjects).map((object) => object.className ?? object);
+  const contents = `import { DurableObject } from "cloudflare:workers";
+import * as service from "./index.js";
+export { default } from "./index.js";
+const inspectable = (Inner) => class extends DurableObject {
+  constructor(state, env) { super(state, env); this.inner = new Inner(state, env); }
+  fetch(request) { return this.inner.fetch(request); }
+  alarm() { return this.inner.alarm(); }
+};
+${classes.map((name) => `export const ${name} = inspectable(service.${name});`).join("\n")}
+`;
+  worker.modules.unshift({ type: "ESModule", path: path.join(worker.modulesRoot, "inspectable.js"), contents });
 }
 
 /** Applies what is missing, with the same bookkeeping as `wrangler d1 migrations apply`. */

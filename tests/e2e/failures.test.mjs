@@ -5,7 +5,7 @@ import { before, test } from "node:test";
 import { BUCKET, DATABASE, assertLanded, manifestOf } from "./support/landed.mjs";
 import { startWorld, successful, tableOf, until } from "./support/world.mjs";
 
-const world = await startWorld();
+const world = await startWorld({ service: { inspectObjects: true } });
 const groups = {};
 
 before(async () => {
@@ -22,8 +22,8 @@ async function bigTable(name, rows = 75_000) {
 }
 
 /** A connection that moves that table and no other. */
-const connect = (destination, table, more = {}) =>
-  world.connection(groups[destination], { ...more, config: { schema_prefix: `${destination}_${table}`, tables: [`public.${table}`] } });
+const connect = (destination, table, { prefix = `${destination}_${table}`, ...more } = {}) =>
+  world.connection(groups[destination], { ...more, config: { schema_prefix: prefix, tables: [`public.${table}`] } });
 
 /** Starts a sync and waits until some chunks are durable and some are not. */
 async function halfWay(id) {
@@ -51,10 +51,13 @@ test("a source that is killed in the middle of a table and comes back: the run g
   const { id } = await connect("r2", table);
   const middle = await halfWay(id);
   await world.pg.crash();
-  await until(async () => (await world.progress(id)).tables[0].error, "the error to show while it is retried");
-  const { chunks_done: before } = (await world.progress(id)).tables[0];
-  assert.ok(before >= middle.tables[0].chunks_done, "what is durable stays durable");
-  await world.pg.start();
+  try {
+    await until(async () => (await world.progress(id)).tables[0].error, "the error to show while it is retried");
+    const { chunks_done: before } = (await world.progress(id)).tables[0];
+    assert.ok(before >= middle.tables[0].chunks_done, "what is durable stays durable");
+  } finally {
+    await world.pg.start();
+  }
   const run = successful(await world.ended(id));
   assert.equal(run.id, middle.id, "it is the same run");
   assert.equal(tableOf(run, table).counts.written, 75_000);
@@ -67,16 +70,17 @@ test("a source that stays away: FAILURE with the reason, and what was published 
   await world.synced(id);
   const published = await manifestOf(world.service, "r2_away_public", "away");
   await world.pg.query("INSERT INTO away VALUES (101)");
+  const before = (await world.progress(id)).id;
   await world.pg.crash();
-  const run = await world.sync(id, 90_000);
+  await world.ok("POST", `/v1/connections/${id}/sync`, {});
+  const run = await world.endedSoon(id, before).finally(() => world.pg.start());
   assert.equal(run.state, "FAILURE");
   assert.equal(run.error.kind, "source_unavailable");
   assert.match(run.error.message, /127\.0\.0\.1/);
-  assert.match(run.error.remedy, /Check host and port/);
+  assert.match(run.error.remedy, /host.*port.*firewall/);
   const now = await world.ok("GET", `/v1/connections/${id}`);
   assert.ok(now.failed_at > now.succeeded_at);
   assert.deepEqual((await manifestOf(world.service, "r2_away_public", "away")).parts, published.parts);
-  await world.pg.start();
   await world.synced(id);
   await assertLanded(world, "r2", id, ["away"]);
 });
@@ -149,7 +153,7 @@ test("i1_two_starts_at_once_are_one_run", async () => {
 });
 
 test("i1_force_cancels_the_live_run_and_starts_another", async () => {
-  const { id } = await connect("r2", "killed");
+  const { id } = await connect("r2", "killed", { prefix: "forced" });
   const first = await halfWay(id);
   await world.ok("POST", `/v1/connections/${id}/sync`, { force: true });
   const second = successful(await world.ended(id, first.id));
@@ -180,7 +184,7 @@ test("i3_duplicate_late_and_unknown_messages_change_nothing", async () => {
 });
 
 test("i4_a_worker_that_lost_its_lease_cannot_commit", async () => {
-  const { id } = await connect("d1", "crash_d1", {});
+  const { id } = await connect("d1", "crash_d1", { prefix: "taken_over" });
   const middle = await halfWay(id);
   // Another worker takes over while the first one, which knows nothing of it, goes on.
   await leasesRunOut(middle.id);

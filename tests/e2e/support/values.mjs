@@ -24,6 +24,9 @@ const KINDS = {
 const SESSION = `SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';
   SET extra_float_digits = 3; SET bytea_output = 'hex';`;
 
+/** Longer texts are compared by their hash. readers.py knows the same number. */
+const LONG = 1000;
+
 const quote = (name) => `"${name.replaceAll('"', '""')}"`;
 
 /** Columns of a table with their kinds, domains resolved. */
@@ -72,7 +75,8 @@ function expression({ name, kind }) {
     case "text":
       // The cast to text strips the padding of char(n) and appends a mask to inet; format() asks the output function.
       // num_nulls() and not IS NULL, which is also true of a composite whose fields are NULL.
-      return `CASE WHEN num_nulls(${column}) = 0 THEN format('%s', ${column}) END`;
+      return `CASE WHEN num_nulls(${column}) = 0 THEN
+        CASE WHEN length(format('%s', ${column})) > ${LONG} THEN md5(format('%s', ${column})) ELSE format('%s', ${column}) END END`;
     default:
       return `${column}::text`;
   }
