@@ -63,7 +63,7 @@ impl ControlDb {
     fn run(&self, statement: &Statement) -> rusqlite::Result<QueryResult> {
         assert!(statement.params.len() <= 100, "D1 takes at most 100 parameters");
         let mut prepared = self.sqlite.prepare_cached(&statement.sql)?;
-        let columns = prepared.column_names().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let columns = prepared.column_names().map(str::to_owned).collect::<Vec<_>>();
         let mut rows = prepared.query(params_from_iter(statement.params.iter().map(Param)))?;
         let mut result = QueryResult::default();
         while let Some(row) = rows.next()? {
