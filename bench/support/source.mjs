@@ -1,6 +1,6 @@
 // A real Postgres with TPC-H's lineitem in it.
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import path from "node:path";
 import { cacheDir } from "../../scripts/lib/paths.mjs";
 import { binDirectory, startPostgres } from "../../scripts/dev/postgres.mjs";
@@ -54,7 +54,8 @@ export async function copyBinary(source) {
   return (performance.now() - began) / 1000;
 }
 
-const psql = () => path.join(binDirectory(), "psql");
+/** Beside the server, whose path may be a link. */
+const psql = () => path.join(path.dirname(realpathSync(path.join(binDirectory(), "postgres"))), "psql");
 
 function shell(script, url) {
   return new Promise((resolve, reject) => {

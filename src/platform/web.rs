@@ -41,7 +41,8 @@ fn services(env: &Env, origin: String) -> Result<Services> {
     Ok(Services::new(control, Rc::new(RemoteSyncs::new(engine)), ports(env), origin, root_key))
 }
 
-/// Reads no more of a body than decides that it is too large.
+/// Keeps no more of a body than decides that it is too large. The rest is read and thrown away: answering a client that
+/// is still sending breaks the connection under it, and it may never see why.
 async fn read(mut request: Request) -> worker::Result<ApiRequest> {
     let url = request.url()?;
     let headers = request.headers().entries().collect();
@@ -50,9 +51,9 @@ async fn read(mut request: Request) -> worker::Result<ApiRequest> {
         && let Ok(mut stream) = request.stream()
     {
         while let Some(piece) = stream.next().await {
-            body.extend_from_slice(&piece?);
-            if body.len() > API_MAX_BODY_BYTES {
-                break;
+            let piece = piece?;
+            if body.len() <= API_MAX_BODY_BYTES {
+                body.extend_from_slice(&piece);
             }
         }
     }
