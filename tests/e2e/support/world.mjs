@@ -15,13 +15,15 @@ const PATIENCE_MS = 60_000;
  * Starts service and Postgres and stops them after the file's tests.
  *
  * @param {object} [options]
- * @param {import("../../../scripts/dev/service.mjs").Options} [options.service]
+ * @param {import("../../../scripts/dev/service.mjs").Options | ((pg: object) => object)} [options.service] Or what
+ *   makes them of the running Postgres.
  * @param {Parameters<typeof startPostgres>[0]} [options.postgres]
  */
 export async function startWorld({ service = {}, postgres = {} } = {}) {
   const pg = await startPostgres(postgres);
   const ssl = pg.caFile ? { caFile: pg.caFile } : {};
-  const world = { pg, service: await startService({ ...ssl, ...service }), ...person(() => world.service, pg) };
+  const chosen = typeof service === "function" ? service(pg) : service;
+  const world = { pg, service: await startService({ ...ssl, ...chosen }), ...person(() => world.service, pg) };
   after(async () => {
     await world.service.stop();
     await world.pg.stop();
