@@ -25,6 +25,7 @@ const steps = {
   },
   deploy: () => check(nodeTool("node"), "scripts/deploy.mjs", "--dry-run", "--quick"),
   types: () => check(nodeTool("tsc"), "-p", "tsconfig.json"),
+  docs: (words) => nodeTest("tests/docs/*.test.mjs", words),
   sdk: (words) => nodeTest("tests/sdk/*.test.mjs", words),
   e2e: (words) => nodeTest("tests/e2e/*.test.mjs", words),
 };
