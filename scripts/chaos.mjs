@@ -30,6 +30,10 @@ const REPORT_MS = 5000;
 /** Losing the source is a FAILURE after the retries are used up; what needs a person is not to be expected here. */
 const EXPECTED = new Set(["SUCCESSFUL", "FAILURE", "RESCHEDULED", "CANCELED"]);
 
+/** Out of memory (I9) or a panic (I10): the run may well survive it, the promise does not. */
+const TRAP = /RuntimeError|panicked/;
+let traps = 0;
+
 await build();
 const began = Date.now();
 const say = (text) => console.log(`${seconds(Date.now() - began).padStart(8)}  ${text}`);
@@ -46,6 +50,7 @@ const world = {
     wasmMaxMemPages: 1024,
     configure: (worker) => unreliable(worker, { seed, end }),
     onLog({ message }) {
+      if (TRAP.test(message)) traps += 1;
       const [, fate] = /^chaos: (\w+)/.exec(message) ?? [];
       if (fate) counted[fate] += 1;
     },
@@ -110,11 +115,12 @@ source             ${number(mutators.done.transactions)} transactions, ${number(
 syncs run          ${runs.length} (${Object.entries(byState).map(([state, list]) => `${list.length} ${state}`).join(", ")}); ${syncs.asked.resync} re-syncs, ${syncs.asked.force} forced
 rows moved         ${number(moved)}
 rows compared      ${number(rows)}
+WASM traps         ${traps}
 differences        ${differences.length}
 seed               ${seed}, ${seconds(Date.now() - began)} in all`);
   for (const one of differences) console.log(red(`  ${one}`));
   for (const { id, state, error } of unexpected) console.log(red(`  run ${id} ended ${state}: ${JSON.stringify(error)}`));
-  if (differences.length > 0) return false;
+  if (differences.length + unexpected.length + traps > 0) return false;
   console.log(green("\nEverything is equal."));
   return true;
 }

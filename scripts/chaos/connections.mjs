@@ -30,7 +30,7 @@ export function keepSyncing(world, connections, dice) {
   const loop = (async () => {
     while (running) {
       const { id } = dice.pick(connections);
-      const what = dice.weighted([[20, "sync"], [2, "resync"], [1, "force"]]);
+      const what = dice.weighted([[40, "sync"], [1, "resync"], [1, "force"]]);
       const [path, body] = { sync: ["sync", {}], resync: ["resync", {}], force: ["sync", { force: true }] }[what];
       try {
         await world.ok("POST", `/v1/connections/${id}/${path}`, body);
@@ -39,7 +39,7 @@ export function keepSyncing(world, connections, dice) {
         // The service is just being killed, or a run is live: the next request comes soon.
         asked.unanswered += 1;
       }
-      await sleep(dice.between(100, 1500));
+      await sleep(dice.between(200, 2000));
     }
   })();
   return {

@@ -40,17 +40,17 @@ const someDocuments = (dice, count) => `id IN (SELECT id FROM documents ORDER BY
 
 /** What one statement does, by weight. `dice` decides its size. */
 const WRITES = [
-  [20, (dice) => `INSERT INTO orders (customer, amount, v, note) SELECT 'new ' || i, i / 3.0, i, 'n' FROM generate_series(1, ${dice.between(1, 300)}) i`],
+  [20, (dice) => `INSERT INTO orders (customer, amount, v, note) SELECT 'new ' || i, i / 3.0, i, 'n' FROM generate_series(1, ${dice.between(1, 100)}) i`],
   [20, (dice) => `UPDATE orders SET v = coalesce(v, 0) % 1000000 + 1, note = 'updated ${dice.between(1, 1e9)}' WHERE id % ${dice.between(50, 5000)} = ${dice.between(0, 49)}`],
-  [6, (dice) => `DELETE FROM orders WHERE id % ${dice.between(500, 5000)} = ${dice.between(0, 499)}`],
+  [10, (dice) => `DELETE FROM orders WHERE id % ${dice.between(300, 1000)} = ${dice.between(0, 299)}`],
   // The key itself moves: the old one is gone, the new one is new.
   [2, (dice) => `UPDATE lines SET line = line + ${dice.between(1000, 1e8)} WHERE order_id = ${dice.between(1, 10_000)}`],
   [8, (dice) => `INSERT INTO lines SELECT ${dice.between(20_000, 1e9)}, i, 'sku', i, i / 7.0 FROM generate_series(1, ${dice.between(1, 50)}) i ON CONFLICT DO NOTHING`],
   [8, (dice) => `UPDATE lines SET quantity = quantity + 1, price = NULL WHERE order_id % ${dice.between(100, 3000)} = ${dice.between(0, 99)}`],
   [3, (dice) => `DELETE FROM lines WHERE order_id % ${dice.between(1000, 5000)} = ${dice.between(0, 999)}`],
-  [6, (dice) => `INSERT INTO documents (body, flag, ratio) SELECT repeat('${dice.between(1, 9)}é', ${dice.between(0, 20_000)}), NULL, 'NaN' FROM generate_series(1, ${dice.between(1, 5)})`],
+  [2, (dice) => `INSERT INTO documents (body, flag, ratio) SELECT repeat('${dice.between(1, 9)}é', ${dice.between(0, 20_000)}), NULL, 'NaN' FROM generate_series(1, ${dice.between(1, 5)})`],
   [6, (dice) => `UPDATE documents SET body = body || 'x', tags = jsonb_build_object('u', ${dice.between(1, 1e6)}) WHERE ${someDocuments(dice, dice.between(1, 40))}`],
-  [2, (dice) => `DELETE FROM documents WHERE ${someDocuments(dice, dice.between(1, 20))}`],
+  [1, (dice) => `DELETE FROM documents WHERE ${someDocuments(dice, dice.between(1, 10))}`],
   [8, (dice) => `INSERT INTO events (kind) SELECT 'k' FROM generate_series(1, ${dice.between(1, 100)})`],
   [2, (dice) => `UPDATE events SET kind = kind || '!' WHERE n % ${dice.between(300, 2000)} = 7`],
   [2, (dice) => `DELETE FROM events WHERE n % ${dice.between(300, 2000)} = 3`],
@@ -132,7 +132,7 @@ async function write(client, dice, done) {
     done.transactions += 1;
     done.rows += rows;
   }
-  await sleep(dice.between(20, 150));
+  await sleep(dice.between(50, 300));
 }
 
 /** A transaction that takes its number and its time stamps now and commits seconds later, when younger ones were synced. */
