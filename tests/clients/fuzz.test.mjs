@@ -13,10 +13,10 @@ import { clientPython } from "../../scripts/lib/tools.mjs";
 const world = await startWorld();
 
 /** Left out: `negative_data_rejection` (unknown fields and numbers as text are accepted, as Fivetran does) and
- * `positive_data_acceptance` (a well-formed configuration of a database that is not there is refused), and
- * `unsupported_method` until fv-7c15 is done. */
+ * `positive_data_acceptance` (a well-formed configuration of a database that is not there is refused). */
 const CHECKS = [
   "not_a_server_error",
+  "unsupported_method",
   "status_code_conformance",
   "content_type_conformance",
   "response_headers_conformance",
