@@ -19,3 +19,4 @@ mod schemas;
 mod secrets;
 mod shop;
 mod validator;
+mod webhooks;
