@@ -250,6 +250,7 @@ fn every_change_of_a_connection_is_told_to_those_who_asked_even_its_deletion() {
     world.patch(&path, json!({ "config": { "password": "wr0ng" } }));
     assert_eq!(events(&delivered(&world)), ["edit_connector", "connection_failure"]);
     world.post(&format!("{path}/force"), json!({}));
+    world.clock.advance_seconds(1);
     world.post(&format!("{path}/resync"), json!({}));
     assert_eq!(events(&delivered(&world)), ["force_update_connector", "resync_connector"]);
     world.delete(&path);

@@ -9,6 +9,8 @@ mod metadata;
 mod root;
 mod runs;
 mod schemas;
+mod transformations;
+mod unavailable;
 mod users;
 mod webhooks;
 
@@ -30,6 +32,8 @@ pub(crate) fn routes() -> Vec<Route> {
         metadata::routes(),
         webhooks::routes(),
         external_logging::routes(),
+        transformations::routes(),
+        unavailable::routes(),
     ]
     .into_iter()
     .flatten()
