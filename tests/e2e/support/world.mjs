@@ -15,13 +15,15 @@ const PATIENCE_MS = 60_000;
  * Starts service and Postgres and stops them after the file's tests.
  *
  * @param {object} [options]
- * @param {import("../../../scripts/dev/service.mjs").Options} [options.service]
+ * @param {import("../../../scripts/dev/service.mjs").Options | ((pg: object) => object)} [options.service] Or what
+ *   makes them of the running Postgres.
  * @param {Parameters<typeof startPostgres>[0]} [options.postgres]
  */
 export async function startWorld({ service = {}, postgres = {} } = {}) {
   const pg = await startPostgres(postgres);
   const ssl = pg.caFile ? { caFile: pg.caFile } : {};
-  const world = { pg, service: await startService({ ...ssl, ...service }), ...person(() => world.service, pg) };
+  const chosen = typeof service === "function" ? service(pg) : service;
+  const world = { pg, service: await startService({ ...ssl, ...chosen }), ...person(() => world.service, pg) };
   after(async () => {
     await world.service.stop();
     await world.pg.stop();
@@ -41,7 +43,7 @@ export async function until(look, what, patienceMs = PATIENCE_MS) {
 }
 
 /** What a person does over REST. `service` is asked for each time, because tests restart it. */
-function person(service, pg) {
+export function person(service, pg) {
   let groups = 0;
 
   /** A request that must succeed; gives `data`. */
@@ -115,7 +117,7 @@ function person(service, pg) {
   }
 
   /** Reads all history again, to the end. */
-  const resync = (id, scope) => started(id, "resync", scope ? { scope } : {});
+  const resync = (id, scope, patienceMs) => started(id, "resync", scope ? { scope } : {}, patienceMs);
 
   /** As `sync`, and it must succeed. */
   const synced = async (id, patienceMs) => successful(await sync(id, patienceMs));
