@@ -4,6 +4,7 @@
 //! microseconds. The outer rings bring the world in through [`crate::ports`].
 
 pub mod catalog;
+pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;
 pub mod limits;
