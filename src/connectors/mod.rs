@@ -75,6 +75,11 @@ pub trait BatchSink {
     /// # Errors
     /// As [`BatchSink::batch`].
     async fn deletes(&mut self, keys: RecordBatch) -> Result<()>;
+
+    /// Told, once a chunk was read to its end, how many rows its server counted in the very snapshot that was read
+    /// (not how many arrived). Only for sources whose server counts; the engine holds it against what it was handed
+    /// (I5).
+    fn source_counted(&mut self, _rows: u64) {}
 }
 
 /// A source of streams.

@@ -30,7 +30,10 @@ use crate::core::redact::Secret;
 use crate::ports::{Clock, Random, SqlDatabase};
 
 /// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
-pub const SCHEMA: &str = include_str!("../../migrations/0001_control_plane.sql");
+pub const SCHEMA: &str = concat!(
+    include_str!("../../migrations/0001_control_plane.sql"),
+    include_str!("../../migrations/0002_equation.sql"),
+);
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.
 const ID_BYTES: usize = 10;

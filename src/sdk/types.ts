@@ -267,13 +267,18 @@ export interface ErrorReport {
   retry_after_ms?: number
 }
 
-/** Rows of one table in one run. A run that succeeded has `read === written + filtered`. */
+/**
+ * Rows of one table in one run. A run that succeeded has `read === written + filtered`, and `source_rows === read` where
+ * the source counts.
+ */
 export interface Counts {
   read: number
   filtered: number
   written: number
   deleted: number
   bytes: number
+  /** By the source's own count in the snapshot that was read; `null` where it does not count. */
+  source_rows: number | null
 }
 
 /** One table of a run. */

@@ -127,4 +127,8 @@ impl BatchSink for ChunkSink<'_> {
     async fn deletes(&mut self, _keys: RecordBatch) -> Result<()> {
         Err(Error::internal("no source reports deletes yet"))
     }
+
+    fn source_counted(&mut self, rows: u64) {
+        self.counts.source_rows = Some(self.counts.source_rows.unwrap_or(0).saturating_add(rows));
+    }
 }

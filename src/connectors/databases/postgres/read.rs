@@ -113,12 +113,20 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
     // The COMMIT's answer comes after COPY's own completion, which holds the server's count (I5).
     session.query("COMMIT", &during).await?;
+    let arrived = decoder.total();
     match session.copied() {
-        Some(sent) if sent != decoder.total() => Err(Error::new(
+        Some(sent) if sent == arrived => {
+            sink.source_counted(sent);
+            Ok(arrived)
+        }
+        Some(sent) => Err(Error::new(
             ErrorKind::Mismatch,
-            format!("The server sent {sent} rows of {stream}, {} arrived", decoder.total()),
+            format!("The server sent {sent} rows of {stream}, {arrived} arrived"),
         )),
-        _ => Ok(decoder.total()),
+        None => Err(Error::new(
+            ErrorKind::Mismatch,
+            format!("The server did not say how many rows of {stream} it sent; {arrived} arrived"),
+        )),
     }
 }
 
