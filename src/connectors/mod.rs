@@ -82,6 +82,17 @@ pub trait BatchSink {
     fn source_counted(&mut self, _rows: u64) {}
 }
 
+/// A range of a stream's keys to read in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyScan {
+    /// The key columns by source name, in key order.
+    pub key: Vec<String>,
+    /// Only rows whose key is greater, in the [text form](crate::core::text) of its values; `None` from the first on.
+    pub after: Option<Vec<String>>,
+    /// Most rows.
+    pub limit: u64,
+}
+
 /// A source of streams.
 #[async_trait(?Send)]
 pub trait Source {
@@ -116,6 +127,26 @@ pub trait Source {
     /// When the source cannot be reached; the run's success does not depend on it.
     async fn confirm(&self, _upto: &Cursor) -> Result<()> {
         Ok(())
+    }
+
+    /// True when [`Source::read_range`] works. Where it does not, tables are compared as a whole.
+    fn reads_in_key_order(&self) -> bool {
+        false
+    }
+
+    /// Reads rows in the order of a key, for comparison with a destination, and returns their number. Numbers, dates
+    /// and times are ordered by value, false before true, texts and bytes byte by byte, as destinations order them.
+    ///
+    /// # Errors
+    /// As [`Source::read`]; [`Internal`](crate::core::ErrorKind::Internal) where
+    /// [`reads_in_key_order`](Source::reads_in_key_order) says no.
+    async fn read_range(
+        &self,
+        _request: &StreamRequest,
+        _scan: &KeyScan,
+        _sink: &mut dyn BatchSink,
+    ) -> Result<u64> {
+        Err(crate::core::Error::internal("this source does not read in key order"))
     }
 
     /// Most chunks of this source to read at once, out of kindness to it.

@@ -8,6 +8,7 @@ pub mod api_keys;
 pub mod connections;
 pub mod destinations;
 pub mod groups;
+mod hash_salts;
 pub mod log_events;
 pub mod page;
 mod projections;

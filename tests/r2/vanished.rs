@@ -189,3 +189,26 @@ fn i9_millions_of_keys_are_compared_in_several_passes() {
     assert_eq!(duckdb(&counts), [expected.map(Some)]);
     assert_eq!(parts(&bucket).len(), 1, "in one file");
 }
+
+#[test]
+fn a_full_load_mends_a_table_whose_part_is_gone_or_damaged() {
+    for damaged in [false, true] {
+        let (bucket, destination) = lake();
+        full(&*destination, 1, &[(1, Some("a")), (2, Some("b"))]);
+        changes(&*destination, 2, &[(3, Some("c"))]);
+        let key = "lake/shop/orders/data/00000001-full/c000000-1.parquet";
+        if damaged {
+            let mut body = bucket.body(key).unwrap().to_vec();
+            body[4..60].fill(0xff);
+            bucket.meddle(key, &body);
+        } else {
+            use fivetran_do::ports::ObjectStore as _;
+            block_on(bucket.delete(&[key.to_owned()])).unwrap();
+        }
+        // What was only in that part cannot be marked any more; what is readable is.
+        let receipt = full(&*destination, 3, &[(1, Some("a"))]);
+        assert_eq!(receipt, TableReceipt { written: 1, deleted: 1, live_rows: Some(1) }, "{damaged}");
+        let ids: Vec<_> = state(&bucket).into_iter().map(|row| format!("{} {}", row[0], row[2])).collect();
+        assert_eq!(ids, ["1 false", "3 true"], "{damaged}");
+    }
+}

@@ -10,7 +10,7 @@ use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
 use super::layout::TableLayout;
 use super::manifest::Part;
@@ -65,13 +65,20 @@ impl PartReader {
         FileSchema { arrow: Arc::clone(self.footer.schema()), parquet: self.footer.parquet_schema().clone() }
     }
 
-    /// Reads the named columns, in the file's order, of the selected rows; everything where `None` says so.
+    /// What the footer says of the file.
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        self.footer.metadata()
+    }
+
+    /// Reads the named columns, in the file's order, of the selected rows of the named row groups; everything where
+    /// `None` says so. A selection counts rows of those groups only.
     ///
     /// # Errors
     /// A damaged file.
     pub(super) fn read(
         &self,
         columns: Option<&[&str]>,
+        groups: Option<Vec<usize>>,
         selection: Option<RowSelection>,
     ) -> Result<PartStream<'_>> {
         let mut builder =
@@ -79,6 +86,9 @@ impl PartReader {
         if let Some(columns) = columns {
             let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
+        }
+        if let Some(groups) = groups {
+            builder = builder.with_row_groups(groups);
         }
         if let Some(selection) = selection {
             builder = builder.with_row_selection(selection);

@@ -4,6 +4,7 @@ mod actions;
 mod body;
 mod create;
 mod edit;
+mod reconcile;
 
 pub(crate) use body::ConnectionBody;
 
@@ -57,6 +58,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .details("Its history is deleted with it; the data at the destination is not touched."),
     ];
     routes.extend(actions::routes());
+    routes.extend(reconcile::routes());
     routes
 }
 

@@ -23,8 +23,10 @@ use crate::core::{Error, ErrorKind, Result};
 /// A chunk whose transaction is open: its table is locked against change of shape and is what was planned.
 pub(super) struct OpenChunk {
     stream: String,
-    select: String,
-    columns: Vec<(String, Passage)>,
+    /// What is copied.
+    pub(super) select: String,
+    /// The columns that come, and how.
+    pub(super) columns: Vec<(String, Passage)>,
 }
 
 /// The table as it stands when a chunk is read.
