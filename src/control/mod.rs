@@ -6,12 +6,15 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod connections;
+pub mod definitions;
+pub mod deliveries;
 pub mod destinations;
 pub mod groups;
 mod hash_salts;
 pub mod log_events;
 pub mod page;
 mod projections;
+pub mod receivers;
 pub(crate) mod row;
 pub mod runs;
 pub mod streams;
@@ -34,6 +37,7 @@ use crate::ports::{Clock, Random, SqlDatabase};
 pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0001_control_plane.sql"),
     include_str!("../../migrations/0002_equation.sql"),
+    include_str!("../../migrations/0005_receivers.sql"),
 );
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.

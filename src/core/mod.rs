@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod compare;
+pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;
 pub mod limits;

@@ -45,7 +45,7 @@ pub(super) async fn scan(
             .remedy("Only Parquet tables can be read back; compare the files with your own tools"));
     }
     let key = key_of(manifest, table)?;
-    let types = key.iter().map(|column| column.column_type.arrow()).collect();
+    let types = key.iter().map(|column| column.column_type).collect();
     // The seed need not be random: there are no sets here that a source could prepare keys for.
     let hasher = KeyHasher::new(types, [0; 16])?;
     let bounds = Bounds::new(&key, range)?;

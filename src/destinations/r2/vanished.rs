@@ -72,7 +72,7 @@ pub(super) async fn carry_over(
     request.ports.random.fill(&mut seed)?;
     let key_types = current.primary_key.iter().filter_map(|name| {
         let column = current.columns.iter().find(|column| column.name == *name)?;
-        Some(column.column_type.arrow())
+        Some(column.column_type)
     });
     let search = Search {
         request,

@@ -4,6 +4,7 @@ mod actions;
 mod body;
 mod create;
 mod edit;
+mod events;
 mod reconcile;
 
 pub(crate) use body::ConnectionBody;
@@ -99,5 +100,6 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
     let connection = found(services, call).await?;
     services.syncs.forget(&connection.id).await?;
     services.control.delete_connection(&connection.id).await?;
+    services.syncs.announce().await;
     Ok(Answer::done(format!("Connection with id '{}' has been deleted", connection.id)))
 }
