@@ -1,6 +1,7 @@
 //! From a source's batches to a table's: renamed, widened, hashed, with system columns.
 
-mod convert;
+pub(crate) mod canonical;
+pub(crate) mod convert;
 mod hash;
 mod row_id;
 

@@ -137,15 +137,15 @@ impl ParquetEncoder {
         }
     }
 
-    /// Ends the file and returns what was not taken out yet.
+    /// Ends the file and returns what was not taken out yet, and the rows that the footer states.
     ///
     /// # Errors
     /// Never in practice: writing to memory.
-    pub(super) fn finish(self) -> Result<Vec<u8>> {
-        match self.writer {
-            Some(writer) => Ok(writer.into_inner()?),
-            None => Ok(self.empty),
-        }
+    pub(super) fn finish(self) -> Result<(Vec<u8>, u64)> {
+        let Some(mut writer) = self.writer else { return Ok((self.empty, 0)) };
+        let footer = writer.finish()?;
+        let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
+        Ok((std::mem::take(writer.inner_mut()), rows))
     }
 }
 
