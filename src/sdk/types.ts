@@ -494,6 +494,11 @@ export interface LogServicePatch {
   config?: Config
 }
 
+/** What became of a test event. */
+export interface LogServiceTest {
+  setup_tests: SetupTest[]
+}
+
 export type TransformationType = 'DBT_CORE' | 'QUICKSTART'
 
 /** Kept, and not run yet. */

@@ -27,7 +27,7 @@ export const ANSWERS = [
   ["Page<WebhookDelivery>", "get /v1/webhooks/{webhook_id}/deliveries"],
   ["Page<LogService>", "get /v1/external-logging"],
   ["LogServiceDetails", "get /v1/external-logging/{log_id}"],
-  ["{ setup_tests: SetupTest[] }", "post /v1/external-logging/{log_id}/test"],
+  ["LogServiceTest", "post /v1/external-logging/{log_id}/test"],
   ["Transformation", "get /v1/transformations/{transformation_id}"],
   ["TransformationProject", "get /v1/transformation-projects/{project_id}"],
 ];

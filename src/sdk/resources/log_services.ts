@@ -1,6 +1,6 @@
 import { type RequestOptions, type Transport, path } from '../http.js'
 import type { ListOptions, Listing } from '../pages.js'
-import type { LogService, LogServiceDetails, LogServicePatch, NewLogService, SetupTest } from '../types.js'
+import type { LogService, LogServiceDetails, LogServicePatch, LogServiceTest, NewLogService } from '../types.js'
 import { listing } from './listing.js'
 
 /** Id of the account's own log service. */
@@ -37,7 +37,7 @@ export class LogServicesResource {
   }
 
   /** Sends a test event; a service that refuses it is a failed test, not an error. */
-  test(id: string, options: RequestOptions = {}): Promise<{ setup_tests: SetupTest[] }> {
+  test(id: string, options: RequestOptions = {}): Promise<LogServiceTest> {
     return this.#transport.send({ ...options, method: 'POST', path: path`/v1/external-logging/${id}/test`, body: {} })
   }
 }
