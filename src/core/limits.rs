@@ -13,9 +13,9 @@ pub const BATCH_ROWS: usize = 64 * 1024;
 /// Parquet row groups are closed at this many encoded bytes in memory.
 pub const ROW_GROUP_BYTES: usize = 12 * MIB;
 
-/// Largest single value we move. D1 rows end at 2 MB; for Parquet a 16 MiB value still leaves room for its copy in
-/// the batch, in the encoder page and at the JS border (4 x 16 = 64 MiB is the wall, so this is the largest power of
-/// two that fits with the rest of the program resident).
+/// Largest single value we move: 8 MiB, the largest power of two of which the network's buffer (which doubles, so up to
+/// two), the batch, the encoder's page and the part on its way to the store may each hold one at the same time: 5 x 8 =
+/// 40 MiB beside the program. With 16 MiB they would need 80. D1 ends earlier, at [`D1_MAX_ROW_BYTES`].
 pub const MAX_VALUE_BYTES: usize = 8 * MIB;
 
 /// D1: columns per table (d1/platform/limits).

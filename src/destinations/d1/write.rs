@@ -160,10 +160,11 @@ impl D1ChunkWriter {
         let large = encoder.wide_row(row, WIDE_VALUE_BYTES, BLOB_PIECE_BYTES, &mut rows)?;
         rows.push(b']');
         if stored > D1_MAX_ROW_BYTES || rows.len() > D1_MAX_ROW_BYTES {
+            let (column, bytes) = encoder.largest_value(row).unwrap_or_default();
             return Err(Error::new(
                 ErrorKind::DestinationLimit,
                 format!(
-                    "{}: the row {} has {stored} bytes; D1 takes {D1_MAX_ROW_BYTES}",
+                    "{}: the row {} has {stored} bytes, {bytes} of them in column {column}; D1 takes {D1_MAX_ROW_BYTES}",
                     self.what,
                     encoder.key_text(row)
                 ),

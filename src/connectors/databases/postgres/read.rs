@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures::Stream as _;
@@ -10,8 +11,9 @@ use tokio_postgres::CopyOutStream;
 
 use super::config::Config;
 use super::cursor::Xid;
-use super::decode::{Decoder, too_large};
-use super::errors::{oversize, translate};
+use super::decode::Decoder;
+use super::errors::{oversize_in, translate_reading};
+use super::oversize::Limits;
 use super::range::Range;
 use super::session::Session;
 use super::sql::{self, literal};
@@ -25,6 +27,7 @@ pub(super) struct OpenChunk {
     stream: String,
     select: String,
     columns: Vec<(String, Passage)>,
+    limits: Rc<Limits>,
 }
 
 /// The table as it stands when a chunk is read.
@@ -53,7 +56,7 @@ pub(super) async fn open(
     let sql = format!(
         "{begin}SET LOCAL search_path TO DEFAULT; SELECT FROM {relation} LIMIT 0; SET LOCAL search_path = pg_catalog; {standing}; \
          SET LOCAL search_path TO DEFAULT",
-        begin = sql::BEGIN,
+        begin = session.begin,
         relation = range.relation.quoted(),
         standing = standing_query(session.major_version, &range),
     );
@@ -75,7 +78,8 @@ pub(super) async fn open(
     }
     let columns = passages(&standing.columns, config, request)?;
     let expressions: Vec<String> = columns.iter().map(|(name, passage)| passage.expression(name)).collect();
-    Ok(OpenChunk { stream, select: range.select(&expressions), columns })
+    let limits = Rc::new(Limits::new(&request.stream, columns.clone()));
+    Ok(OpenChunk { stream, select: range.select(&expressions), columns, limits })
 }
 
 /// Reads an open chunk to its end and returns the number of rows.
@@ -83,19 +87,15 @@ pub(super) async fn open(
 /// # Errors
 /// When the server fails, a value cannot be carried, rows are missing, or the sink refused.
 pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn BatchSink) -> Result<u64> {
-    let OpenChunk { stream, select, columns } = chunk;
+    let OpenChunk { stream, select, columns, limits } = chunk;
     let during = format!("reading {stream}");
-    let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-    let explain = |error: tokio_postgres::Error| match oversize(&error) {
-        Some(oversize) => {
-            let column = oversize.field.and_then(|field| names.get(field));
-            too_large(oversize, &stream, column.map(String::as_str))
-        }
-        None => translate(error, &during),
+    let explain = |error: tokio_postgres::Error| match oversize_in(&error) {
+        Some(oversize) => limits.error(oversize),
+        None => translate_reading(error, &during),
     };
     let copy = session.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await;
     let mut copy = copy.map_err(explain)?;
-    let mut decoder = Decoder::new(stream.clone(), columns);
+    let mut decoder = Decoder::new(stream.clone(), columns, Rc::clone(&limits));
     loop {
         let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, cx))).await;
         let more = filled.map_err(explain)??;
@@ -113,12 +113,17 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
     // The COMMIT's answer comes after COPY's own completion, which holds the server's count (I5).
     session.query("COMMIT", &during).await?;
+    let arrived = decoder.total();
     match session.copied() {
-        Some(sent) if sent != decoder.total() => Err(Error::new(
+        Some(sent) if sent == arrived => Ok(arrived),
+        Some(sent) => Err(Error::new(
             ErrorKind::Mismatch,
-            format!("The server sent {sent} rows of {stream}, {} arrived", decoder.total()),
+            format!("The server sent {sent} rows of {stream}, {arrived} arrived"),
         )),
-        _ => Ok(decoder.total()),
+        None => Err(Error::new(
+            ErrorKind::Mismatch,
+            format!("The server did not say how many rows of {stream} it sent; {arrived} arrived"),
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 //! tokio-postgres reads in steps of 8 KiB and buffers a message until it is complete, however big. This layer reads
 //! from the platform in large steps (on Workers every read crosses into JavaScript) and follows the message frames
 //! as they pass, so that a row of 50 MB is refused when its header arrives, before anything was allocated for it (I9).
+//! It also notices a server that says nothing any more ([`Patience`]).
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::patience::Patience;
 use crate::core::limits::{MAX_VALUE_BYTES, MIB};
 use crate::ports::TcpStream;
 
@@ -57,13 +59,29 @@ pub(super) struct WireStream {
     end: usize,
     frames: Frames,
     notes: Rc<WireNotes>,
+    patience: Patience,
 }
 
 impl WireStream {
     /// Wraps a stream whose next byte from the server begins a message.
-    pub(super) fn new(inner: Box<dyn TcpStream>, notes: Rc<WireNotes>) -> Self {
+    pub(super) fn new(inner: Box<dyn TcpStream>, notes: Rc<WireNotes>, patience: Patience) -> Self {
         let buffer = vec![0; READ_BYTES].into_boxed_slice();
-        Self { inner, buffer, start: 0, end: 0, frames: Frames::default(), notes }
+        Self { inner, buffer, start: 0, end: 0, frames: Frames::default(), notes, patience }
+    }
+
+    /// Reads from the platform into the buffer. Zero bytes are the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut read = ReadBuf::new(&mut self.buffer);
+        match Pin::new(&mut self.inner).poll_read(cx, &mut read) {
+            Poll::Pending => return self.patience.poll_exhausted(cx).map(Err),
+            Poll::Ready(outcome) => outcome?,
+        }
+        self.patience.renew();
+        let filled = read.filled();
+        self.frames.pass(filled, &self.notes).map_err(io::Error::other)?;
+        (self.start, self.end) = (0, filled.len());
+        self.notes.heard.set(self.notes.heard.get() || self.end > 0);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -71,12 +89,7 @@ impl AsyncRead for WireStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.start == this.end {
-            let mut read = ReadBuf::new(&mut this.buffer);
-            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut read))?;
-            let filled = read.filled();
-            this.frames.pass(filled, &this.notes).map_err(io::Error::other)?;
-            (this.start, this.end) = (0, filled.len());
-            this.notes.heard.set(this.notes.heard.get() || this.end > 0);
+            ready!(this.poll_fill(cx))?;
         }
         let waiting = this.buffer.get(this.start..this.end).unwrap_or_default();
         let taken = waiting.get(..out.remaining()).unwrap_or(waiting);
@@ -88,7 +101,10 @@ impl AsyncRead for WireStream {
 
 impl AsyncWrite for WireStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
+        let this = self.get_mut();
+        // What is asked now has all the time there is, however long the connection lay idle before.
+        this.patience.renew();
+        Pin::new(&mut this.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
