@@ -89,6 +89,11 @@ impl Decoder {
         self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
+    /// True when so many bytes may be fed without making the batch larger than a batch, or are a batch by themselves.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.rows == 0 || self.bytes.saturating_add(bytes) <= BATCH_BYTES
+    }
+
     /// Rows decoded in all.
     pub(super) fn total(&self) -> u64 {
         self.total

@@ -2,9 +2,9 @@
 
 use super::sql::{identifier, qualified};
 use super::types::{Format, Passage};
-use super::wire::{MAX_ROW_BYTES, Oversize};
+use super::wire::Oversize;
 use crate::core::catalog::Stream;
-use crate::core::limits::MAX_VALUE_BYTES;
+use crate::core::limits::{MAX_ROW_BYTES, MAX_VALUE_BYTES};
 use crate::core::{Error, ErrorKind};
 
 /// Knows a stream well enough to describe what is too large in it.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::Stream as _;
 use serde::Deserialize;
 use tokio_postgres::CopyOutStream;
@@ -96,8 +97,9 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     let copy = session.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await;
     let mut copy = copy.map_err(explain)?;
     let mut decoder = Decoder::new(stream.clone(), columns, Rc::clone(&limits));
+    let mut held = None;
     loop {
-        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, cx))).await;
+        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, &mut held, cx))).await;
         let more = filled.map_err(explain)??;
         if let Some(batch) = decoder.take_batch()? {
             sink.batch(batch).await?;
@@ -127,15 +129,25 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
 }
 
-/// Decodes what has arrived. Ready with true when a batch is full, with false at the end.
+/// Decodes what has arrived. Ready with true when a batch is full, with false at the end. A large row that would make the
+/// batch too large is held for the next one.
 fn fill(
     decoder: &mut Decoder,
     copy: &mut Pin<Box<CopyOutStream>>,
+    held: &mut Option<Bytes>,
     cx: &mut Context<'_>,
 ) -> Poll<std::result::Result<Result<bool>, tokio_postgres::Error>> {
     loop {
-        match copy.as_mut().poll_next(cx) {
+        let next = match held.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(bytes))),
+            None => copy.as_mut().poll_next(cx),
+        };
+        match next {
             Poll::Ready(Some(Ok(bytes))) => {
+                if !decoder.has_room_for(bytes.len()) {
+                    *held = Some(bytes);
+                    return Poll::Ready(Ok(Ok(true)));
+                }
                 if let Err(error) = decoder.feed(&bytes) {
                     return Poll::Ready(Ok(Err(error)));
                 }
