@@ -16,23 +16,23 @@ export function printMachine(options) {
   console.log(`module ${options.quick ? "without" : "with"} wasm-opt, WASM memory capped at ${options.pages / 16} MiB`);
 }
 
-/** One line per run, then the median one. `copy` is what psql took, in seconds. */
-export function printRuns(destination, runs, copy) {
+/** One line per run, then the median of the warm ones. `copy` is what psql took, in seconds. */
+export function printRuns(destination, [cold, ...warm], copy) {
   console.log(`\n${destination}`);
-  for (const run of runs) console.log(`  ${line(run)}`);
-  const middle = runs.find(({ seconds }) => seconds === median(runs.map((run) => run.seconds)));
-  const rate = middle.rows / middle.seconds;
-  const total = Object.keys(SHARES).reduce((sum, name) => sum + middle.effort[name], 0);
-  console.log(`  median: ${Math.round(rate).toLocaleString("en")} rows/s, ${(middle.bytes / 1e6 / middle.seconds).toFixed(1)} MB/s, ` +
+  console.log(`  first ${line(cold)}`);
+  for (const run of warm) console.log(`  warm  ${line(run)}`);
+  const middle = warm.find(({ seconds }) => seconds === median(warm.map((run) => run.seconds)));
+  console.log(`  median of the warm ones: ${rate(middle)} rows/s, ${(middle.bytes / 1e6 / middle.seconds).toFixed(1)} MB/s, ` +
     `${((100 * copy) / middle.seconds).toFixed(0)} % of psql's COPY BINARY`);
-  for (const [name, words] of Object.entries(SHARES)) {
-    const micros = middle.effort[name];
-    console.log(`    ${words.padEnd(24)} ${(micros / 1e6).toFixed(2).padStart(6)} s  ${((100 * micros) / total).toFixed(0).padStart(3)} %`);
-  }
-  console.log(`    ${"outside of chunks".padEnd(24)} ${(middle.seconds - total / 1e6).toFixed(2).padStart(6)} s  (planning, publishing, messages)`);
+  const total = Object.keys(SHARES).reduce((sum, name) => sum + middle.effort[name], 0);
+  const share = (words, micros) =>
+    console.log(`    ${words.padEnd(24)} ${(micros / 1e6).toFixed(2).padStart(5)} s ${((micros / middle.seconds) / 1e4).toFixed(0).padStart(3)} %`);
+  for (const [name, words] of Object.entries(SHARES)) share(words, middle.effort[name]);
+  share("between chunks", middle.seconds * 1e6 - total);
 }
 
+const rate = (run) => Math.round(run.rows / run.seconds).toLocaleString("en");
+
 const line = (run) =>
-  `${run.seconds.toFixed(2)} s, ${Math.round(run.rows / run.seconds).toLocaleString("en")} rows/s, ` +
-  `peak WASM memory ${(run.effort.peak_memory / 2 ** 20).toFixed(1)} MiB, workerd ${(run.rss / 2 ** 20).toFixed(0)} MiB, ` +
-  `${run.chunks} chunks, ${run.messages} queue messages`;
+  `${run.seconds.toFixed(2)} s, ${rate(run)} rows/s, peak WASM memory ${(run.effort.peak_memory / 2 ** 20).toFixed(1)} MiB, ` +
+  `workerd ${(run.rss / 2 ** 20).toFixed(0)} MiB, ${run.chunks} chunks, ${run.messages} queue messages`;

@@ -40,6 +40,7 @@ impl Engine {
                 next_due_at: self.next_due(&connection).await?,
             })
             .await?;
+        self.announce().await;
         Ok(outcome)
     }
 

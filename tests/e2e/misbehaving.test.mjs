@@ -99,7 +99,8 @@ test("a source with no connection to spare: the sync is rescheduled, the connect
   assert.match(run.error.message, /53300/);
   const { status, failed_at: failed } = await world.ok("GET", `/v1/connections/${id}`);
   assert.equal(status.sync_state, "rescheduled");
-  assert.equal(Date.parse(status.rescheduled_for) - Date.parse(run.ended_at), 60_000, status.rescheduled_for);
+  const wait = Date.parse(status.rescheduled_for) - Date.parse(run.ended_at);
+  assert.ok(wait > 59_000 && wait < 61_000, `${wait} ms`);
   assert.equal(failed, null);
   // Its minute is over.
   const past = (Date.now() - 1_000) * 1_000;

@@ -38,6 +38,7 @@ impl Engine {
                 rescheduled_for,
             })
             .await?;
+        self.announce().await;
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
                 // Ignored on purpose: what is not confirmed now is confirmed by the next run; success does not hang

@@ -26,9 +26,12 @@ use crate::core::{Error, ErrorKind, Result};
 /// A chunk whose transaction is open: its table is locked against change of shape and is what was planned.
 pub(super) struct OpenChunk {
     stream: String,
-    select: String,
-    columns: Vec<(String, Passage)>,
-    limits: Rc<Limits>,
+    /// What is copied.
+    pub(super) select: String,
+    /// The columns that come, and how.
+    pub(super) columns: Vec<(String, Passage)>,
+    /// Says what is too large.
+    pub(super) limits: Rc<Limits>,
 }
 
 /// The table as it stands when a chunk is read.
@@ -117,7 +120,10 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     session.query("COMMIT", &during).await?;
     let arrived = decoder.total();
     match session.copied() {
-        Some(sent) if sent == arrived => Ok(arrived),
+        Some(sent) if sent == arrived => {
+            sink.source_counted(sent);
+            Ok(arrived)
+        }
         Some(sent) => Err(Error::new(
             ErrorKind::Mismatch,
             format!("The server sent {sent} rows of {stream}, {arrived} arrived"),
