@@ -85,6 +85,10 @@ impl ChunkWriter for D1ChunkWriter {
         let table = self.load.table.clone();
         let encoder = RowEncoder::new(&table, &batch)?;
         for row in 0..batch.num_rows() {
+            // First: a text of control characters is six times as long in JSON, and megabytes of it are not worth making.
+            if encoder.stored_bytes(row) > D1_MAX_ROW_BYTES {
+                return Err(self.too_large(&encoder, row));
+            }
             let start = self.buffer.len();
             self.buffer.push(if start == 0 { b'[' } else { b',' });
             encoder.row(row, &mut self.buffer)?;
@@ -159,22 +163,11 @@ impl D1ChunkWriter {
     /// Sends one row that is too long as JSON, its large values in parameters of their own: escapes and hexadecimal
     /// digits must not make D1's limit smaller than it is.
     async fn write_wide_row(&mut self, encoder: &RowEncoder<'_>, row: usize) -> Result<()> {
-        let stored = encoder.stored_bytes(row);
         let mut rows = vec![b'['];
         let large = encoder.wide_row(row, WIDE_VALUE_BYTES, BLOB_PIECE_BYTES, &mut rows)?;
         rows.push(b']');
-        if stored > D1_MAX_ROW_BYTES || rows.len() > D1_MAX_ROW_BYTES {
-            return Err(Error::new(
-                ErrorKind::DestinationLimit,
-                format!(
-                    "{}: the row {} has {stored} bytes; D1 takes {D1_MAX_ROW_BYTES}",
-                    self.what,
-                    encoder.key_text(row)
-                ),
-            )
-            .remedy(
-                "Exclude the large column in the connection's schema settings, or use an R2 destination",
-            ));
+        if rows.len() > D1_MAX_ROW_BYTES {
+            return Err(self.too_large(encoder, row));
         }
         let upsert = insert::upsert(&self.load.table, &self.name, self.reader, |index| {
             match large.iter().find(|(column, _)| *column == index) {
@@ -186,6 +179,17 @@ impl D1ChunkWriter {
         params.push(text(rows)?);
         params.extend(large.into_iter().flat_map(|(_, pieces)| pieces).map(SqlValue::Text));
         self.send(Statement::new(upsert, params), 1).await
+    }
+
+    fn too_large(&self, encoder: &RowEncoder<'_>, row: usize) -> Error {
+        let (key, stored) = (encoder.key_text(row), encoder.stored_bytes(row));
+        let (column, bytes) = encoder.largest_value(row).unwrap_or_default();
+        let message = format!(
+            "{}: the row {key} has {stored} bytes, {bytes} of them in column {column}; D1 takes {D1_MAX_ROW_BYTES}",
+            self.what
+        );
+        Error::new(ErrorKind::DestinationLimit, message)
+            .remedy("Exclude the large column in the connection's schema settings, or use an R2 destination")
     }
 }
 
