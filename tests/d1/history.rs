@@ -11,6 +11,7 @@ use fivetran_do::destinations::{DurableReceipt, TableLoad, TableReceipt};
 use proptest::prelude::*;
 use rusqlite::types::Value::{Integer, Null, Text};
 
+use crate::support::sqlite::Fault;
 use crate::world::{World, column, load, people, people_batch, synced_at};
 
 /// `people` with history.
@@ -149,6 +150,29 @@ proptest! {
                 assert_eq!(receipt.live_rows, Some(active as u64));
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn i3_a_merge_that_is_cut_short_between_its_statements_is_done_anew() {
+    // Over Cloudflare's API a batch is not promised to be a transaction.
+    for statements in 0..8 {
+        let world = World::new();
+        let mut model = Model::default();
+        let (first, second) = (one(1, "a"), one(1, "b"));
+        run(&world, &load(people_over_time(), 1, LoadMode::Full), &first, false).await;
+        model.run(synced_at(1), true, &first);
+        let later = load(people_over_time(), 2, LoadMode::Incremental);
+        world.d1.prepare(&later).await.unwrap();
+        let mut writer = world.writer(&later, 0, 1).await;
+        writer.write(rows(&later, &[(1, Some("b".to_owned()))])).await.unwrap();
+        world.db.set_fault(Some(Fault::TornAfter(statements)));
+        let outcome = writer.commit(Counts { read: 1, ..Counts::default() }).await;
+        assert!(outcome.is_err(), "cut after {statements}");
+        world.db.set_fault(None);
+        run(&world, &later, &second, false).await;
+        model.run(synced_at(2), false, &second);
+        assert_history(&world, &model);
     }
 }
 
