@@ -11,9 +11,9 @@ use super::row::Row;
 use crate::core::Result;
 use crate::ports::Statement;
 
-/// A claimed delivery comes back after this long, should its worker die: 10 s of patience with each of the receivers
-/// that [`crate::delivery`] calls in turn fit six times.
-const CLAIM_MICROS: i64 = 60 * 1_000_000;
+/// A claimed delivery comes back after this long, should its worker die. [`crate::delivery`] makes four rounds of at most
+/// two calls of 10 s with what it claimed: 80 s.
+const CLAIM_MICROS: i64 = 120 * 1_000_000;
 
 /// Most finished deliveries that one tidying deletes; one a minute keeps up with 14 million a day.
 const MOST_TIDIED: i64 = 10_000;
@@ -93,7 +93,7 @@ impl ControlPlane {
         Ok(!self.db.query(Statement::new(sql, vec![now.into()])).await?.rows.is_empty())
     }
 
-    /// Takes deliveries that are due, the longest due first, for a minute: others do not see them, and if nothing is
+    /// Takes deliveries that are due, the longest due first, for two minutes: others do not see them, and if nothing is
     /// reported of them they are due again.
     ///
     /// # Errors

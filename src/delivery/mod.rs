@@ -27,8 +27,7 @@ use crate::ports::{HttpRequest, Ports};
 /// How long a receiver may take to answer, in milliseconds. Fivetran's own patience.
 const ANSWER_MS: u64 = 10_000;
 
-/// Deliveries claimed at once. Together they take `MOST / AT_ONCE` times [`ANSWER_MS`] at worst, which is less than the
-/// minute a claim lasts.
+/// Deliveries claimed at once: four rounds of [`AT_ONCE`], which end before a claim does.
 const MOST: u32 = 24;
 
 /// Open connections a Worker may wait for at once (workers/platform/limits).
@@ -37,7 +36,7 @@ const AT_ONCE: usize = 6;
 /// Delivers what is due, until nothing is or the time budget of an invocation is used up.
 ///
 /// # Errors
-/// When the control plane cannot be reached; what was claimed is due again after a minute.
+/// When the control plane cannot be reached; what was claimed is due again after two minutes.
 pub async fn deliver(control: &ControlPlane, ports: &Ports) -> Result<()> {
     let stop_at = ports.clock.now_ms().saturating_add(CONSUMER_BUDGET_MS);
     while ports.clock.now_ms() < stop_at {

@@ -7,14 +7,18 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::body::SchemaConfigBody;
 use super::known::Known;
+use super::reload::{ExcludeMode, look};
 use crate::api::Services;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
-use crate::api::resources::connections::found;
+use crate::api::resources::actor;
+use crate::api::resources::connections::{events, found};
 use crate::api::response::Answer;
+use crate::control::LogEvent;
 use crate::core::Error;
 use crate::core::catalog::StreamName;
 use crate::core::settings::{
@@ -73,6 +77,20 @@ pub(super) async fn config(
 ) -> ApiResult<Answer<SchemaConfigBody>> {
     let body = apply(services, call, update).await?;
     Answer::new("Schema configuration has been modified", &body)
+}
+
+/// A configuration set before anything is known of the source: it is looked at first.
+pub(super) async fn first(
+    services: &Services,
+    call: &Call<'_>,
+    update: ConfigUpdate,
+) -> ApiResult<Answer<SchemaConfigBody>> {
+    let connection = found(services, call).await?;
+    if services.control.latest_versions(&connection.id).await?.is_empty() {
+        look(services, &connection, ExcludeMode::Preserve).await?;
+    }
+    let body = apply(services, call, update).await?;
+    Answer::new("Schema configuration pre-created successfully", &body)
 }
 
 pub(super) async fn schema(
@@ -134,8 +152,18 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
         services.control.set_schema_change_handling(id, policy).await?;
     }
     let id = call.part("connection_id");
+    log(services, call, id, &change).await?;
     known.settings = services.control.stream_settings(id).await?;
     Ok(SchemaConfigBody::of(&known))
+}
+
+/// Who changed what, in the words of Fivetran's log.
+async fn log(services: &Services, call: &Call<'_>, id: &str, change: &ConnectionSettings) -> ApiResult<()> {
+    let tables = change.streams.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let schemas = change.schemas.keys().collect::<Vec<_>>();
+    let data = json!({ "actor": actor(call), "schemas": schemas, "tables": tables });
+    let event = LogEvent::info(id, "change_schema_config_via_api", services.ports.clock.now_micros());
+    Ok(events::log(services, LogEvent { data, ..event }).await?)
 }
 
 /// The settings an update names, after checking that everything named is there.
