@@ -34,6 +34,24 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Takes the mark back that an edit set on a stream, once its cursor is forgotten. Another mark, set meanwhile,
+    /// stays.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn resync_noted(&self, connection_id: &str, stream: &StreamName, reason: &str) -> Result<()> {
+        let sql = "UPDATE stream_settings SET settings = json_remove(settings, '$.resync') \
+            WHERE connection_id = ?1 AND schema_name = ?2 AND table_name = ?3 AND settings ->> 'resync' = ?4";
+        let params = vec![
+            connection_id.into(),
+            stream.schema.as_str().into(),
+            stream.table.as_str().into(),
+            reason.into(),
+        ];
+        self.db.query(Statement::new(sql, params)).await?;
+        Ok(())
+    }
+
     /// Writes down what the schema change policy decided about new things of a stream, so that the next run does not
     /// take them for known and decide otherwise.
     ///
