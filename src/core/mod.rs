@@ -6,6 +6,7 @@
 pub mod catalog;
 pub(crate) mod destination_names;
 pub mod error;
+pub mod fault_point;
 pub mod limits;
 pub mod naming;
 pub mod redact;

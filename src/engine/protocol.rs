@@ -51,6 +51,9 @@ pub struct SelectedStream {
     pub request: StreamRequest,
     /// How its columns become the destination's, and the table that makes.
     pub selection: Selection,
+    /// Fingerprint of the connection's configuration when the run was planned. A run that goes on under another one
+    /// would mix two sources in one table.
+    pub definition: String,
 }
 
 /// A unit of work in a run, leased to one worker at a time.
@@ -288,8 +291,10 @@ pub enum SyncRequest {
         /// What came of it.
         outcome: Box<Outcome>,
     },
-    /// Stop.
+    /// Stop. A run whose every order is settled is not stopped any more; it may be closed at once.
     Cancel,
+    /// Forget everything: the connection is being deleted.
+    Forget,
     /// How far it is.
     Progress,
 }

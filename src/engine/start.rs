@@ -1,6 +1,7 @@
 //! Opening a run.
 
 use crate::control::{Connection, RunStarted};
+use crate::core::fault_point::FaultPoint;
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
@@ -15,12 +16,13 @@ impl Engine {
     /// * after the ConnectorDO opened: the connection is still due in D1, so the next sweep comes here again;
     /// * after the SyncDO opened: its alarm drives the run, whatever happens to us.
     ///
+    /// A connection that was deleted meanwhile gets nothing: what was made for it here is removed again.
+    ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) for an unknown connection; unreachable objects.
     pub(super) async fn start(&self, connection_id: &str, request: StartRequest) -> Result<StartOutcome> {
-        let connection = self.control.connection(connection_id).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("Connection with id '{connection_id}' does not exist."))
-        })?;
+        let connection =
+            self.control.connection(connection_id).await?.ok_or_else(|| unknown(connection_id))?;
         let trigger = request.trigger;
         let open = ConnectorRequest::Open { connection_id: connection_id.to_owned(), request };
         let reply = self.actors.connector(connection_id, open).await?;
@@ -29,8 +31,11 @@ impl Engine {
             self.skip_served(&connection).await?;
             return Ok(outcome);
         };
+        self.ports.reach(FaultPoint::AfterOpen, &run.run_id).await?;
         self.actors.sync(&run.run_id, SyncRequest::Open { spec: run.clone() }).await?;
-        self.control
+        self.ports.reach(FaultPoint::AfterCreate, &run.run_id).await?;
+        let recorded = self
+            .control
             .run_started(&RunStarted {
                 run_id: run.run_id.clone(),
                 connection_id: connection_id.to_owned(),
@@ -40,6 +45,12 @@ impl Engine {
                 next_due_at: self.next_due(&connection).await?,
             })
             .await?;
+        if !recorded && self.control.connection(connection_id).await?.is_none() {
+            self.actors.connector(connection_id, ConnectorRequest::Forget).await?;
+            self.actors.sync(&run.run_id, SyncRequest::Forget).await?;
+            return Err(unknown(connection_id));
+        }
+        self.ports.reach(FaultPoint::AfterStart, &run.run_id).await?;
         Ok(outcome)
     }
 
@@ -48,6 +59,10 @@ impl Engine {
         let next_due_at = self.next_due(connection).await?;
         self.control.set_next_due(&connection.id, next_due_at).await
     }
+}
+
+fn unknown(connection_id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("Connection with id '{connection_id}' does not exist."))
 }
 
 fn trigger_name(trigger: Trigger) -> &'static str {

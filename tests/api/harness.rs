@@ -142,6 +142,11 @@ impl SyncControl for RecordedSyncs {
         self.calls.borrow_mut().push("forget".to_owned());
         Ok(())
     }
+
+    async fn forget_destination(&self, _: &str) -> Result<()> {
+        self.calls.borrow_mut().push("forget destination".to_owned());
+        Ok(())
+    }
 }
 
 /// Ports the API hands on and never uses itself.
@@ -322,6 +327,7 @@ fn services(db: Rc<ControlDb>, clock: Rc<TestClock>, syncs: Rc<RecordedSyncs>, k
         tcp: nothing.clone(),
         http: nothing.clone(),
         bindings: nothing,
+        faults: None,
     };
     let root_key = RootKey { api_key: Secret::new(KEY), api_secret: Secret::new(SECRET) };
     let mut services = Services::new(control, syncs, ports, "https://etl.example", root_key);

@@ -7,4 +7,5 @@ pub mod objects;
 pub mod postgres;
 pub mod sqlite;
 pub mod tcp;
+pub mod warehouse;
 pub mod world;

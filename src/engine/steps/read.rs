@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::connectors::BatchSink;
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::{Chunk, ChunkId, Counts, Effort};
 use crate::core::shape::Shaper;
 use crate::core::{Error, ErrorKind, Result};
@@ -27,7 +28,7 @@ impl Engine {
         chunk: &Chunk,
     ) -> Result<Outcome> {
         pulse.take_turn().await;
-        let connection = self.required_connection(&spec.connection_id).await?;
+        let connection = self.connection_of(&spec.connection_id, stream).await?;
         let record = self.required_destination(&connection.group_id).await?;
         let meter = Meter::new(self.ports.clock.clone());
         let ports = meter.ports(&self.ports);
@@ -44,6 +45,7 @@ impl Engine {
             }
             ChunkOpening::Writer(writer) => writer,
         };
+        self.ports.reach(FaultPoint::AfterClaim, &spec.run_id).await?;
         let source = self.registry.source(&connection, &ports)?;
         let request = &stream.request;
         let salt = hash_salt(&record);
@@ -60,6 +62,7 @@ impl Engine {
             ));
         }
         let (receipt, effort) = sink.commit().await?;
+        self.ports.reach(FaultPoint::AfterCommit, &spec.run_id).await?;
         Ok(Outcome::ChunkDurable { receipt, effort })
     }
 }
@@ -104,12 +107,14 @@ impl<'a> ChunkSink<'a> {
     }
 
     async fn take(&mut self, batch: RecordBatch) -> Result<()> {
+        self.pulse.reach(FaultPoint::AfterRead).await?;
         let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
         let shaped = self.shaper.shape(batch)?;
         let bytes = u64::try_from(shaped.get_array_memory_size()).unwrap_or(u64::MAX);
         self.counts.read = self.counts.read.saturating_add(rows);
         self.counts.bytes = self.counts.bytes.saturating_add(bytes);
         self.writer.write(shaped).await?;
+        self.pulse.reach(FaultPoint::AfterStage).await?;
         self.peak_memory = self.peak_memory.max((self.pulse.engine().memory)());
         self.pulse.progress(self.counts).await
     }

@@ -129,6 +129,8 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
     if let Some(policy) = update.schema_change_handling {
         services.control.set_schema_change_handling(id, policy).await?;
     }
+    // A column that was switched off or hashed a moment ago must not go on flowing.
+    services.syncs.restart(id).await?;
     let id = call.part("connection_id");
     known.settings = services.control.stream_settings(id).await?;
     Ok(SchemaConfigBody::of(&known))
