@@ -6,11 +6,15 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod connections;
+pub mod definitions;
+pub mod deliveries;
 pub mod destinations;
 pub mod groups;
+mod hash_salts;
 pub mod log_events;
 pub mod page;
 mod projections;
+pub mod receivers;
 pub(crate) mod row;
 pub mod runs;
 pub mod streams;
@@ -30,7 +34,11 @@ use crate::core::redact::Secret;
 use crate::ports::{Clock, Random, SqlDatabase};
 
 /// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
-pub const SCHEMA: &str = include_str!("../../migrations/0001_control_plane.sql");
+pub const SCHEMA: &str = concat!(
+    include_str!("../../migrations/0001_control_plane.sql"),
+    include_str!("../../migrations/0002_equation.sql"),
+    include_str!("../../migrations/0005_receivers.sql"),
+);
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.
 const ID_BYTES: usize = 10;

@@ -71,8 +71,3 @@ pub(super) fn definition(connection: &Connection) -> String {
         hex
     })
 }
-
-/// What hashed columns are salted with: the destination, so that equal values join within it and nowhere else.
-pub(super) fn hash_salt(record: &DestinationRecord) -> &[u8] {
-    record.id.as_bytes()
-}

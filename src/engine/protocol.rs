@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sync_control::{RunProgress, StartOutcome, StartRequest, TableProgress};
+use super::sync_control::{RunProgress, StartOutcome, StartRequest, TableProgress, Trigger};
 use crate::connectors::StreamRequest;
 use crate::core::Error;
 use crate::core::catalog::StreamName;
@@ -29,6 +29,9 @@ pub enum Message {
         /// Run.
         run_id: String,
     },
+    /// There may be events to tell somebody ([`crate::delivery`]). Losing or repeating one is harmless: the outbox says
+    /// what is due, and the sweep looks into it every minute.
+    Deliver,
 }
 
 /// What a run needs to know of itself from its first moment.
@@ -42,6 +45,9 @@ pub struct RunSpec {
     pub number: u64,
     /// Microseconds UTC; strictly grows from run to run and is the `_fivetran_synced` of its rows.
     pub started_at: i64,
+    /// Why it started.
+    #[serde(default)]
+    pub trigger: Trigger,
 }
 
 /// A stream as the plan of the run selects it.

@@ -123,6 +123,10 @@ impl SyncControl for RemoteSyncs {
         self.engine.actors.destination(destination_id, DestinationRequest::Forget).await?;
         Ok(())
     }
+
+    async fn announce(&self) {
+        self.engine.announce().await;
+    }
 }
 
 fn cursors_of(state: Value) -> Result<Vec<(StreamName, Cursor)>> {

@@ -7,7 +7,7 @@ use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
-use super::sync_control::RunProgress;
+use super::sync_control::{RunProgress, Trigger};
 
 /// Most connections started by one sweep: ten batches of the queue's 100 messages. What is left is due a minute
 /// later still, and comes first then, since the query is ordered by due time.
@@ -20,7 +20,7 @@ const MOST_SILENT: u32 = 1_000;
 const SILENCE_MICROS: i64 = 2 * crate::core::limits::LEASE_MS * 1_000;
 
 impl Engine {
-    /// The cron's work: two indexed queries and a few queue sends.
+    /// The cron's work: four indexed statements and a few queue sends.
     ///
     /// # Errors
     /// When the control plane or the queue cannot be reached; the next minute tries again.
@@ -31,7 +31,19 @@ impl Engine {
             due.into_iter().map(|(connection_id, due_at)| Message::Start { connection_id, due_at }).collect();
         let silent = self.control.silent_runs(now.saturating_sub(SILENCE_MICROS), MOST_SILENT).await?;
         messages.extend(silent.into_iter().map(|(run_id, _)| Message::Work { run_id }));
+        if self.control.deliveries_due(now).await? {
+            messages.push(Message::Deliver);
+        }
+        self.control.tidy_deliveries(now).await?;
         if messages.is_empty() { Ok(()) } else { self.outbox.send(&messages).await }
+    }
+
+    /// Has what just happened told to those who asked, soon. Failing is no matter: the next sweep finds the same.
+    pub(super) async fn announce(&self) {
+        let now = self.ports.clock.now_micros();
+        if let Ok(true) = self.control.deliveries_due(now).await {
+            let _ = self.outbox.send(&[Message::Deliver]).await;
+        }
     }
 
     /// A run that is over while history calls it running: whoever opened it was so slow to write its beginning that
@@ -49,6 +61,7 @@ impl Engine {
             run_id: run_id.to_owned(),
             number: run.number,
             started_at: run.started_at,
+            trigger: Trigger::default(),
         };
         let conclusion = Conclusion { progress: *progress, advances: Vec::new(), needs_person };
         self.close(&spec, conclusion).await.map(|_| ())

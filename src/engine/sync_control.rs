@@ -11,10 +11,11 @@ use crate::core::run::{Counts, Effort};
 use crate::core::table::LoadMode;
 
 /// Why a run starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// Its time has come.
+    #[default]
     Schedule,
     /// Somebody asked.
     Manual,
@@ -165,4 +166,7 @@ pub trait SyncControl {
     /// # Errors
     /// When the destination's object cannot be reached.
     async fn forget_destination(&self, destination_id: &str) -> Result<()>;
+
+    /// Has what just happened told to webhooks and log services soon, instead of with the next minute.
+    async fn announce(&self);
 }

@@ -37,7 +37,11 @@ async fn handle(message: &Message, env: &Env) -> crate::core::Result<()> {
 /// Acknowledges, between two fault points. A test's failure there is a message that comes again.
 async fn acknowledge(received: &RawMessage, message: &Message, env: &Env) {
     let ports = crate::platform::ports(env);
-    let (Message::Start { connection_id: id, .. } | Message::Work { run_id: id }) = message;
+    let id = match message {
+        Message::Start { connection_id, .. } => connection_id,
+        Message::Work { run_id } => run_id,
+        Message::Deliver => "deliveries",
+    };
     if ports.reach(FaultPoint::BeforeAck, id).await.is_err() {
         return received.retry();
     }

@@ -267,13 +267,59 @@ export interface ErrorReport {
   retry_after_ms?: number
 }
 
-/** Rows of one table in one run. A run that succeeded has `read === written + filtered`. */
+/**
+ * Rows of one table in one run. A run that succeeded has `read === written + filtered`, and `source_rows === read` where
+ * the source counts.
+ */
 export interface Counts {
   read: number
   filtered: number
   written: number
   deleted: number
   bytes: number
+  /** By the source's own count in the snapshot that was read; `null` where it does not count. */
+  source_rows: number | null
+}
+
+/** What to compare. Names are the source's. */
+export interface ReconcileRequest {
+  schema: string
+  table: string
+  /** Most ranges to compare in this call, 1 to 100; 20 where absent. */
+  ranges?: number
+  /** Rows of the source in a range, 1 to 100,000; 10,000 where absent. */
+  rows_per_range?: number
+  /** `next_cursor` of the previous call. */
+  cursor?: string
+}
+
+/** Source and destination by ranges of the key. */
+export interface Reconciliation {
+  /** Whether all ranges of this call are equal. */
+  equal: boolean
+  /** How ranges are cut: by the values of the key, or by its hash. */
+  method: 'key' | 'hash'
+  /** The key columns at the destination. */
+  key: string[]
+  items: ReconciledRange[]
+  /** Absent when the whole table was compared. */
+  next_cursor?: string
+  /** What a difference may mean besides a fault. */
+  note: string
+}
+
+/** Rows whose key is greater than `from_key` and not greater than `to_key`; `null` is no bound. */
+export interface ReconciledRange {
+  from_key: string[] | null
+  to_key: string[] | null
+  source_rows: number
+  destination_rows: number
+  /** Sum of the rows' hashes, 32 hexadecimal digits. */
+  source_hash: string
+  destination_hash: string
+  equal: boolean
+  /** What is stored at the destination and cannot be read. */
+  problems?: string[]
 }
 
 /** One table of a run. */

@@ -18,4 +18,6 @@ mod real;
 mod schemas;
 mod secrets;
 mod shop;
+mod unavailable;
 mod validator;
+mod webhooks;

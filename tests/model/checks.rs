@@ -88,6 +88,10 @@ impl Model {
             "SELECT COUNT(*) FROM (SELECT 1 FROM sync_runs GROUP BY connection_id, number HAVING COUNT(*) > 1)",
         );
         prop_assert_eq!(repeated, 0, "two runs have one number");
+        let missing = count(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM sync_runs GROUP BY connection_id HAVING COUNT(*) <> MAX(number))",
+        );
+        prop_assert_eq!(missing, 0, "a run is missing in history");
         let ends = count(
             "SELECT COUNT(*) FROM (SELECT 1 FROM log_events WHERE event = 'sync_end' GROUP BY run_id \
              HAVING COUNT(*) > 1)",

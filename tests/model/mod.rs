@@ -235,7 +235,7 @@ impl Model {
             let Some(mut found) = engine.control.connection(&connection).await? else { return Ok(()) };
             found.paused = paused;
             let change = if paused { SyncStateChange::Pause } else { SyncStateChange::Resume };
-            let saved = engine.control.save_connection(&found, None, due, change).await?;
+            let saved = engine.control.save_connection(&found, None, due, change, &[]).await?;
             if saved && paused { RemoteSyncs::new(engine).cancel(&connection).await } else { Ok(()) }
         }));
     }
@@ -247,7 +247,7 @@ impl Model {
         self.workers.push(Box::pin(async move {
             let Some(found) = engine.control.connection(&connection).await? else { return Ok(()) };
             let (due, state) = (DueChange::Keep, SyncStateChange::Keep);
-            let saved = engine.control.save_connection(&found, Some(&json!({})), due, state).await?;
+            let saved = engine.control.save_connection(&found, Some(&json!({})), due, state, &[]).await?;
             if saved && !found.paused { RemoteSyncs::new(engine).restart(&connection).await } else { Ok(()) }
         }));
     }
@@ -391,6 +391,6 @@ async fn define_connection(world: &World, group: &str) -> String {
         created_by: None,
         next_due_at: Some(world.0.now.get()),
     };
-    assert!(control.create_connection(&connection).await.unwrap());
+    assert!(control.create_connection(&connection, &[]).await.unwrap());
     id
 }

@@ -176,7 +176,9 @@ pub struct MemoryLocalSql {
 impl MemoryLocalSql {
     /// An empty storage.
     pub fn new() -> Self {
-        Self { connection: Rc::new(Lent { kind: None, connection: Some(Connection::open_in_memory().unwrap()) }) }
+        Self {
+            connection: Rc::new(Lent { kind: None, connection: Some(Connection::open_in_memory().unwrap()) }),
+        }
     }
 
     /// An empty storage for an object of that kind, made from one that was given back where there is one: thousands of

@@ -102,7 +102,9 @@ impl Table {
 
     fn receipt(&self) -> TableReceipt {
         let live = self.rows.values().filter(|row| !row.deleted).count();
-        TableReceipt { deleted: self.marked, live_rows: Some(live as u64) }
+        let durable = self.chunks.values().filter_map(|chunk| chunk.durable.as_ref());
+        let written = durable.map(|receipt| receipt.counts().written).sum();
+        TableReceipt { written, deleted: self.marked, live_rows: Some(live as u64) }
     }
 }
 

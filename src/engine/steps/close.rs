@@ -25,6 +25,7 @@ impl Engine {
             self.actors.connector(&spec.connection_id, ConnectorRequest::Forget).await?;
             return Ok(Outcome::Closed);
         };
+        self.ensure_recorded(spec, &connection).await?;
         let now = self.ports.clock.now_micros();
         progress.ended_at = Some(now);
         let rescheduled_for =
@@ -42,6 +43,7 @@ impl Engine {
             })
             .await?;
         self.ports.reach(FaultPoint::AfterHistory, &spec.run_id).await?;
+        self.announce().await;
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
                 // Ignored on purpose: what is not confirmed now is confirmed by the next run; success does not hang

@@ -36,6 +36,7 @@ impl Engine {
             // It was switched off between the check of whoever started it and the opening of the run.
             return Err(Error::new(ErrorKind::Cancelled, format!("connection {} is paused", connection.id)));
         }
+        self.ensure_recorded(spec, &connection).await?;
         let source = self.open_source(&connection)?;
         let catalog = source.discover().await?;
         let Selected { streams, refused } = self.select_streams(&connection, &catalog, &spec.run_id).await?;

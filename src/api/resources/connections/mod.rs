@@ -4,6 +4,8 @@ mod actions;
 mod body;
 mod create;
 mod edit;
+mod events;
+mod reconcile;
 
 pub(crate) use body::ConnectionBody;
 
@@ -61,6 +63,7 @@ pub(crate) fn routes() -> Vec<Route> {
             ),
     ];
     routes.extend(actions::routes());
+    routes.extend(reconcile::routes());
     routes
 }
 
@@ -108,6 +111,7 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
         services.ports.reach(FaultPoint::AfterDelete, id).await?;
     }
     services.syncs.forget(id).await?;
+    services.syncs.announce().await;
     if known {
         Ok(Answer::done(format!("Connection with id '{id}' has been deleted")))
     } else {

@@ -23,8 +23,10 @@ use crate::core::{Error, ErrorKind, Result};
 /// A chunk whose transaction is open: its table is locked against change of shape and is what was planned.
 pub(super) struct OpenChunk {
     stream: String,
-    select: String,
-    columns: Vec<(String, Passage)>,
+    /// What is copied.
+    pub(super) select: String,
+    /// The columns that come, and how.
+    pub(super) columns: Vec<(String, Passage)>,
 }
 
 /// The table as it stands when a chunk is read.
@@ -113,12 +115,20 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
     // The COMMIT's answer comes after COPY's own completion, which holds the server's count (I5).
     session.query("COMMIT", &during).await?;
+    let arrived = decoder.total();
     match session.copied() {
-        Some(sent) if sent != decoder.total() => Err(Error::new(
+        Some(sent) if sent == arrived => {
+            sink.source_counted(sent);
+            Ok(arrived)
+        }
+        Some(sent) => Err(Error::new(
             ErrorKind::Mismatch,
-            format!("The server sent {sent} rows of {stream}, {} arrived", decoder.total()),
+            format!("The server sent {sent} rows of {stream}, {arrived} arrived"),
         )),
-        _ => Ok(decoder.total()),
+        None => Err(Error::new(
+            ErrorKind::Mismatch,
+            format!("The server did not say how many rows of {stream} it sent; {arrived} arrived"),
+        )),
     }
 }
 
