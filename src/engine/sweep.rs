@@ -7,7 +7,7 @@ use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
-use super::sync_control::RunProgress;
+use super::sync_control::{RunProgress, Trigger};
 
 /// Most connections started by one sweep: ten batches of the queue's 100 messages. What is left is due a minute
 /// later still, and comes first then, since the query is ordered by due time.
@@ -61,6 +61,7 @@ impl Engine {
             run_id: run_id.to_owned(),
             number: run.number,
             started_at: run.started_at,
+            trigger: Trigger::default(),
         };
         let conclusion = Conclusion { progress: *progress, advances: Vec::new(), needs_person };
         self.close(&spec, conclusion).await.map(|_| ())

@@ -5,6 +5,7 @@ use std::pin::pin;
 use futures::future::{Either, select};
 
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::limits::CONSUMER_BUDGET_MS;
 use crate::core::run::Fence;
 use crate::core::{Error, ErrorKind, Result};
@@ -68,15 +69,18 @@ impl Engine {
     /// Does one order and reports. Only a report that cannot be delivered is an error here.
     async fn execute(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<()> {
         let id = order.id;
+        self.ports.reach(FaultPoint::AfterLease, &spec.run_id).await?;
         let outcome = match self.perform(spec, order, fence).await {
             Ok(outcome) => outcome,
-            // The lease is gone or the run is: whoever owns it now does not wait for our report.
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => return Ok(()),
+            // The lease is gone: whoever has it now does not wait for our report.
+            Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
             Err(error) => self.failure(&error)?,
         };
+        self.ports.reach(FaultPoint::BeforeReport, &spec.run_id).await?;
         let complete = SyncRequest::Complete { order: id, fence, outcome: Box::new(outcome) };
         match self.actors.sync(&spec.run_id, complete).await {
             Ok(SyncReply::Recorded { phase, table, rests_until }) => {
+                self.ports.reach(FaultPoint::AfterReport, &spec.run_id).await?;
                 self.project(spec, &phase, table.as_deref(), rests_until).await
             }
             Ok(_) => Err(unexpected("SyncDO")),

@@ -145,6 +145,11 @@ impl SyncControl for RecordedSyncs {
         Ok(())
     }
 
+    async fn forget_destination(&self, _: &str) -> Result<()> {
+        self.calls.borrow_mut().push("forget destination".to_owned());
+        Ok(())
+    }
+
     /// What is due is delivered when a test says so.
     async fn announce(&self) {}
 }
@@ -364,6 +369,7 @@ fn services(
         tcp: nothing.clone(),
         http: internet,
         bindings: nothing,
+        faults: None,
     };
     let root_key = RootKey { api_key: Secret::new(KEY), api_secret: Secret::new(SECRET) };
     let mut services = Services::new(control, syncs, ports, "https://etl.example", root_key);

@@ -288,6 +288,7 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
             "Destination with id '{id}' still has connections. Delete them first"
         )));
     }
+    services.syncs.forget_destination(id).await?;
     Ok(Answer::done(format!("Destination with id '{id}' has been deleted")))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::control::{RunFinished, RunTask};
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::retry::LONGEST_WAIT_MS;
 use crate::core::{ErrorKind, Result};
 use crate::engine::Engine;
@@ -17,11 +18,16 @@ impl Engine {
     /// again and both steps repeat harmlessly.
     pub(in crate::engine) async fn close(&self, spec: &RunSpec, conclusion: Conclusion) -> Result<Outcome> {
         let Conclusion { mut progress, advances, needs_person } = conclusion;
+        self.ports.reach(FaultPoint::BeforeClose, &spec.run_id).await?;
         let close = ConnectorRequest::Close { run_id: spec.run_id.clone(), advances: advances.clone() };
         self.actors.connector(&spec.connection_id, close).await?;
+        self.ports.reach(FaultPoint::AfterCursors, &spec.run_id).await?;
         let Some(connection) = self.control.connection(&spec.connection_id).await? else {
+            // Deleted while a start of it was under way: nobody else would remove what that start left.
+            self.actors.connector(&spec.connection_id, ConnectorRequest::Forget).await?;
             return Ok(Outcome::Closed);
         };
+        self.ensure_recorded(spec, &connection).await?;
         let now = self.ports.clock.now_micros();
         progress.ended_at = Some(now);
         let rescheduled_for =
@@ -38,6 +44,7 @@ impl Engine {
                 rescheduled_for,
             })
             .await?;
+        self.ports.reach(FaultPoint::AfterHistory, &spec.run_id).await?;
         self.announce().await;
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
