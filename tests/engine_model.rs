@@ -8,6 +8,7 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::disallowed_methods, reason = "a native test measures itself")]
 
 mod model;
 mod support;
@@ -45,7 +46,8 @@ fn survive_all(service: &'static str, per_mille: u32) {
     };
     let began = Instant::now();
     let sequences = (prop::collection::vec(event(), 1..60), any::<bool>());
-    let outcome = TestRunner::new(config).run(&sequences, |(events, resync)| survive(service, events, resync));
+    let outcome =
+        TestRunner::new(config).run(&sequences, |(events, resync)| survive(service, events, resync));
     // Past the test harness, which keeps what passing tests print.
     let seconds = began.elapsed().as_secs_f32();
     let line = format!("model: {cases} sequences over {service} in {seconds:.1} s, MODEL_SEED={seed}\n");

@@ -127,8 +127,7 @@ pub trait SyncControl {
     async fn restart(&self, connection_id: &str) -> Result<()> {
         let live = self.progress(connection_id).await?.is_some_and(|run| run.state == "RUNNING");
         if live {
-            let request =
-                StartRequest { trigger: Trigger::Manual, due_at: None, force: true, scope: None };
+            let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: true, scope: None };
             self.start(connection_id, request).await?;
         }
         Ok(())

@@ -15,8 +15,12 @@ impl Model {
 
     /// I1: of all runs of a connection, one at most has work left.
     fn check_live_runs(&self) -> Result<(), TestCaseError> {
-        let live: Vec<String> =
-            self.open_runs().into_iter().filter(|(_, orders)| *orders > 0).map(|(run_id, _)| run_id).collect();
+        let live: Vec<String> = self
+            .open_runs()
+            .into_iter()
+            .filter(|(_, orders)| *orders > 0)
+            .map(|(run_id, _)| run_id)
+            .collect();
         let of = |run_id: &str| run_id.rsplit_once('.').unwrap().0.to_owned();
         for pair in live.windows(2) {
             prop_assert!(of(&pair[0]) != of(&pair[1]), "I1: {live:?} are live at once");
@@ -103,7 +107,10 @@ impl Model {
         );
         prop_assert_eq!(unbalanced, 0, "I5: a success is not balanced");
         let commits = &self.warehouse.borrow().commits;
-        prop_assert!(commits.values().all(|times| *times == 1), "I3: chunks became durable twice: {commits:?}");
+        prop_assert!(
+            commits.values().all(|times| *times == 1),
+            "I3: chunks became durable twice: {commits:?}"
+        );
         Ok(())
     }
 

@@ -163,11 +163,7 @@ async fn sync_now(services: &Services, call: &Call<'_>, force: bool) -> ApiResul
     Answer::new(message, &StartedBody::of(outcome))
 }
 
-async fn resync(
-    services: &Services,
-    call: &Call<'_>,
-    body: ResyncBody,
-) -> ApiResult<Answer<StartedBody>> {
+async fn resync(services: &Services, call: &Call<'_>, body: ResyncBody) -> ApiResult<Answer<StartedBody>> {
     let connection = found(services, call).await?;
     let scope = match body.scope {
         Some(scope) => Some(streams_of(services, &connection, &scope, "scope").await?),
