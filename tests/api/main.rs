@@ -12,6 +12,7 @@ mod destinations;
 mod fuzz;
 mod groups;
 mod harness;
+mod metadata;
 mod projections;
 mod protocol;
 mod real;

@@ -99,9 +99,11 @@ impl Engine {
         // between must leave nothing known but undecided, or renamed but not read again.
         self.control.settle_streams(&connection.id, &settled).await?;
         self.ports.reach(FaultPoint::AfterSettle, run_id).await?;
-        for (stream, _) in selected.streams.iter().filter(|(_, selection)| selection.resync.is_some()) {
+        for (stream, selection) in &selected.streams {
+            let Some(reason) = &selection.resync else { continue };
             let forget = ConnectorRequest::ForgetCursor { stream: stream.name.clone() };
             self.actors.connector(&connection.id, forget).await?;
+            self.control.resync_noted(&connection.id, &stream.name, reason).await?;
             self.ports.reach(FaultPoint::AfterForget, run_id).await?;
         }
         let versions = changed_versions(catalog, &known)?;

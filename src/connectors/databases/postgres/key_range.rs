@@ -24,7 +24,13 @@ pub(super) async fn open(
     let relation = Relation::look_up(session, &request.stream.name).await?;
     let itself = relation.itself(&request.stream.name);
     let name = itself.quoted();
-    let range = Range { rows: Rows::All, relation: itself, pages: None, horizon: relation.horizon };
+    let range = Range {
+        rows: Rows::All,
+        relation: itself,
+        pages: None,
+        files: Vec::new(),
+        horizon: relation.horizon,
+    };
     let chunk = Chunk { index: 0, range: range.to_json()?, estimated_rows: None, after_all: false };
     let mut open = read::open(session, config, request, &chunk).await?;
     let tail = in_order(&open, &relation.columns, &name, scan)?;
