@@ -11,18 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use fivetran_do::connectors::SyncMode;
-use fivetran_do::control::connections::NewConnection;
-use fivetran_do::control::destinations::NewDestination;
-use fivetran_do::control::{DueChange, SetupState, SyncStateChange};
+use fivetran_do::control::{DueChange, SyncStateChange};
 use fivetran_do::core::fault_point::FaultPoint;
-use fivetran_do::core::schedule::ScheduleKind;
 use fivetran_do::destinations::registry::{DESTINATIONS, DestinationType};
 use fivetran_do::engine::protocol::Message;
 use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
+use crate::support::deployment::{define_connection, define_destination};
 use crate::support::ledger::{self, Ledger};
 use crate::support::warehouse::{self, Warehouse};
 use crate::support::world::{Step, Worker, World, finish};
@@ -340,57 +337,4 @@ impl Model {
     pub fn source_rows(&self) -> BTreeMap<i64, String> {
         self.ledger.borrow().rows.iter().map(|(id, (value, _))| (*id, value.clone())).collect()
     }
-}
-
-async fn define_destination(world: &World, service: &str) -> String {
-    let control = world.control();
-    let account = control.account().await.unwrap();
-    let group = control.create_group(&account.id, "g").await.unwrap().unwrap();
-    let config = match service {
-        "d1" => json!({"binding": "ANALYTICS_DB"}),
-        "r2" => json!({"bucket": "LAKE", "prefix": "p"}),
-        _ => json!({}),
-    };
-    let made = control
-        .create_destination(&NewDestination {
-            id: group.id.clone(),
-            service: service.into(),
-            config: config.clone(),
-            config_public: config,
-            region: "US".into(),
-            time_zone_offset: "0".into(),
-            daylight_saving_time_enabled: false,
-            setup_status: SetupState::Connected,
-            setup_tests: vec![],
-        })
-        .await
-        .unwrap();
-    assert!(made);
-    group.id
-}
-
-async fn define_connection(world: &World, group: &str) -> String {
-    let control = world.control();
-    let id = control.new_id().unwrap();
-    let connection = NewConnection {
-        id: id.clone(),
-        group_id: group.to_owned(),
-        service: "ledger".into(),
-        schema_name: "model".into(),
-        config: json!({}),
-        config_public: json!({}),
-        sync_mode: SyncMode::Incremental,
-        paused: false,
-        sync_frequency: 5,
-        daily_sync_time: None,
-        schedule_type: ScheduleKind::Auto,
-        schema_change_handling: fivetran_do::core::settings::SchemaChangePolicy::AllowAll,
-        extra: serde_json::Map::new(),
-        setup_state: SetupState::Connected,
-        setup_tests: vec![],
-        created_by: None,
-        next_due_at: Some(world.0.now.get()),
-    };
-    assert!(control.create_connection(&connection, &[]).await.unwrap());
-    id
 }

@@ -76,7 +76,15 @@ pub async fn border() {
 /// A worker somewhere in its work.
 pub type Worker = Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// Where a worker stands after a step.
+/// Lets a worker run to its next border. `None` while it has not finished.
+pub fn step(worker: &mut Worker) -> Option<Result<()>> {
+    match worker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
+
+/// Where a worker stands after a step in a world with traps.
 #[derive(Debug)]
 pub enum Step {
     /// At a border.
@@ -90,10 +98,10 @@ pub enum Step {
 impl World {
     /// Lets a worker run to its next border.
     pub fn step(&self, worker: &mut Worker) -> Step {
-        match worker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => Step::Ended(result),
-            Poll::Pending if self.0.died.take() => Step::Died,
-            Poll::Pending => Step::Waits,
+        match step(worker) {
+            Some(result) => Step::Ended(result),
+            None if self.0.died.take() => Step::Died,
+            None => Step::Waits,
         }
     }
 }

@@ -103,6 +103,7 @@ impl Engine {
             let Some(reason) = &selection.resync else { continue };
             let forget = ConnectorRequest::ForgetCursor { stream: stream.name.clone() };
             self.actors.connector(&connection.id, forget).await?;
+            self.control.resync_noted(&connection.id, &stream.name, reason).await?;
             self.ports.reach(FaultPoint::AfterForget, run_id).await?;
             self.control.resync_noted(&connection.id, &stream.name, reason).await?;
         }
