@@ -7,10 +7,13 @@ pub mod accounts;
 pub mod api_keys;
 pub mod connections;
 pub mod destinations;
+mod due;
 pub mod groups;
 pub mod log_events;
+pub mod metrics;
 pub mod page;
 mod projections;
+mod retention;
 pub(crate) mod row;
 pub mod runs;
 pub mod streams;
@@ -21,7 +24,9 @@ use std::rc::Rc;
 pub use connections::{Alert, Connection, DueChange, NewConnection, SetupState, SyncState, SyncStateChange};
 pub use destinations::DestinationRecord;
 pub use log_events::{LogEvent, LogLevel};
+pub use metrics::Metrics;
 pub use page::{Keyset, Listing, Page};
+pub use retention::Pruned;
 pub use runs::{RunFinished, RunRecord, RunStarted, RunTask};
 pub use vault::{SealedJson, Vault};
 
@@ -30,7 +35,10 @@ use crate::core::redact::Secret;
 use crate::ports::{Clock, Random, SqlDatabase};
 
 /// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
-pub const SCHEMA: &str = include_str!("../../migrations/0001_control_plane.sql");
+pub const SCHEMA: &str = concat!(
+    include_str!("../../migrations/0001_control_plane.sql"),
+    include_str!("../../migrations/0003_scale.sql"),
+);
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.
 const ID_BYTES: usize = 10;

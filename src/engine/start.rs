@@ -1,6 +1,8 @@
 //! Opening a run.
 
-use crate::control::{Connection, RunStarted};
+use serde_json::json;
+
+use crate::control::{Connection, LogLevel, RunStarted};
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
@@ -40,6 +42,10 @@ impl Engine {
                 next_due_at: self.next_due(&connection).await?,
             })
             .await?;
+        if let StartOutcome::Started { .. } = outcome {
+            let details = json!({ "trigger": trigger_name(trigger), "number": run.number });
+            self.log_run(LogLevel::Info, "run_start", &run, details);
+        }
         Ok(outcome)
     }
 

@@ -33,6 +33,7 @@ fn table(name: &str, written: u64) -> TableProgress {
         counts: Counts { read: written, written, deleted: 1, bytes: 10, ..Counts::default() },
         estimated_rows: Some(9),
         live_rows: None,
+        pace: None,
         error: None,
     }
 }
@@ -175,6 +176,7 @@ fn a_task_breaks_a_connection_and_a_success_mends_it() {
         field: None,
         remedy: None,
         retry_after_ms: None,
+        causes: vec!["the server said no".to_owned()],
     };
     let failed = progress("r1", vec![], Some(error));
     let mut end = finished(&id, &failed, "FAILURE_WITH_TASK");

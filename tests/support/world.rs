@@ -34,6 +34,7 @@ pub struct Inner {
     pub analytics: Rc<SqliteDatabase>,
     pub lake: Rc<super::objects::MemoryBucket>,
     pub registry: Registry,
+    pub log: RefCell<Vec<String>>,
     seed: Cell<u64>,
 }
 
@@ -93,6 +94,7 @@ impl World {
             analytics: Rc::new(SqliteDatabase::with_d1_limits()),
             lake: Rc::new(super::objects::MemoryBucket::default()),
             registry,
+            log: RefCell::default(),
             seed: Cell::new(1),
         }))
     }
@@ -122,6 +124,8 @@ impl World {
             ports: self.ports(),
             actors: Rc::new(self.clone()),
             outbox: Rc::new(self.clone()),
+            log: Rc::new(self.clone()),
+            retention_days: 90,
             memory: || 0,
         })
     }
@@ -239,6 +243,12 @@ impl Outbox for World {
 impl Clock for World {
     fn now_micros(&self) -> i64 {
         self.0.now.get()
+    }
+}
+
+impl Log for World {
+    fn line(&self, _: bool, json: &str) {
+        self.0.log.borrow_mut().push(json.to_owned());
     }
 }
 

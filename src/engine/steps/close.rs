@@ -1,10 +1,13 @@
 //! Ending a run.
 
-use crate::control::{RunFinished, RunTask};
+use serde_json::{Value, json};
+
+use crate::control::{LogLevel, RunFinished, RunTask};
 use crate::core::error::ErrorReport;
+use crate::core::run::Counts;
 use crate::core::{ErrorKind, Result};
-use crate::engine::Engine;
 use crate::engine::protocol::{Conclusion, ConnectorRequest, Outcome, RunSpec};
+use crate::engine::{Engine, RunProgress};
 
 /// A run that ended `RESCHEDULED` is tried again after this long: the time a source usually needs to breathe, and
 /// long enough for a schema migration at the source to be through.
@@ -36,6 +39,8 @@ impl Engine {
                 rescheduled_for,
             })
             .await?;
+        let level = if progress.error.is_some() { LogLevel::Warning } else { LogLevel::Info };
+        self.log_run(level, "run_end", spec, ended(&progress));
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
                 // Ignored on purpose: what is not confirmed now is confirmed by the next run; success does not hang
@@ -45,6 +50,19 @@ impl Engine {
         }
         Ok(Outcome::Closed)
     }
+}
+
+/// A run's end, for the log.
+fn ended(progress: &RunProgress) -> Value {
+    let counts = progress.tables.iter().fold(Counts::default(), |sum, table| sum.plus(table.counts));
+    json!({
+        "state": progress.state,
+        "seconds": progress.ended_at.unwrap_or_default().saturating_sub(progress.started_at) / 1_000_000,
+        "tables": progress.tables.len(),
+        "counts": counts,
+        "retries": progress.effort.retries,
+        "error": progress.error,
+    })
 }
 
 /// What a person finds under `status.tasks`.
