@@ -8,7 +8,7 @@ import { nodeTool } from "./lib/tools.mjs";
 import { setup } from "./setup.mjs";
 
 const [name, ...args] = process.argv.slice(2);
-const NEEDS_TEST_TOOLS = new Set(["test", "watch", "coverage"]);
+const NEEDS_TEST_TOOLS = new Set(["test", "watch", "coverage", "chaos"]);
 
 try {
   await setup({ tests: NEEDS_TEST_TOOLS.has(name) });

@@ -6,7 +6,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { cacheDir, root } from "./lib/paths.mjs";
 import { capture, run, works } from "./lib/process.mjs";
-import { cargoTools, coverageTool, pythonPackages, pythonPath, toolDir } from "./lib/tools.mjs";
+import { cargoTools, clientPython, coverageTool, pythonClients, pythonPackages, pythonPath, toolDir } from "./lib/tools.mjs";
 
 /** Installs what building and running need; with `tests`, also what the tests need. Quick when all is there. */
 export async function setup({ tests = false } = {}) {
@@ -87,14 +87,22 @@ async function hasPostgres() {
   return output.trim() !== "";
 }
 
-async function python() {
-  const check = `import importlib.metadata as m; assert [f"{p}=={m.version(p)}" for p in ("duckdb", "pyarrow")] == ${JSON.stringify(pythonPackages)}`;
-  if (await works(pythonPath, "-c", check)) return;
-  say(`${pythonPackages.join(", ")} for the tests, into a Python environment of their own`);
-  const dir = path.dirname(path.dirname(pythonPath));
+const python = () => pythonEnvironment(pythonPath, pythonPackages);
+
+/** Installs the clients that the tests drive. */
+export async function setupClients() {
+  for (const [name, packages] of Object.entries(pythonClients)) await pythonEnvironment(clientPython(name), packages);
+}
+
+/** Makes the environment of that interpreter with exactly these versions. */
+async function pythonEnvironment(interpreter, packages) {
+  const check = `import importlib.metadata as m; assert all(m.version(p.split("==")[0]) == p.split("==")[1] for p in ${JSON.stringify(packages)})`;
+  if (await works(interpreter, "-c", check)) return;
+  say(`${packages.join(", ")} for the tests, into a Python environment of their own`);
+  const dir = path.dirname(path.dirname(interpreter));
   mkdirSync(path.dirname(dir), { recursive: true });
   await run("python3", ["-m", "venv", dir]);
-  await run(pythonPath, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...pythonPackages]);
+  await run(interpreter, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages]);
 }
 
 function say(what) {

@@ -7,6 +7,7 @@ import { authority } from "./dev/certificates.mjs";
 import { root } from "./lib/paths.mjs";
 import { capture, run } from "./lib/process.mjs";
 import { cargoEnv, nodeTool } from "./lib/tools.mjs";
+import { setupClients } from "./setup.mjs";
 
 const WASM = ["--release", "--target", "wasm32-unknown-unknown"];
 // In Node the `cargo test` of the WASM target finds no `cloudflare:*` modules.
@@ -27,6 +28,10 @@ const steps = {
   types: () => check(nodeTool("tsc"), "-p", "tsconfig.json"),
   docs: (words) => nodeTest("tests/docs/*.test.mjs", words),
   sdk: (words) => nodeTest("tests/sdk/*.test.mjs", words),
+  clients: async (words) => {
+    await setupClients();
+    return nodeTest("tests/clients/*.test.mjs", words);
+  },
   e2e: (words) => nodeTest("tests/e2e/*.test.mjs", words),
 };
 

@@ -109,6 +109,16 @@ pub trait Http {
     /// # Errors
     /// Only when no answer arrived, or it was cut short.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse>;
+
+    /// As [`Http::send`], to a stranger's server that a user named: a redirect is an answer and not followed, no more of
+    /// the body is read than a short answer has (64 KiB), and waiting ends after that many milliseconds. Adapters
+    /// without strangers can leave it at [`Http::send`].
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    async fn send_direct(&self, request: HttpRequest, _patience_ms: u64) -> Result<HttpResponse> {
+        self.send(request).await
+    }
 }
 
 /// A value bound to a statement or read from a row.

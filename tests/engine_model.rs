@@ -333,7 +333,7 @@ async fn define(world: &World, destination: &str) -> String {
         created_by: None,
         next_due_at: Some(world.0.now.get()),
     };
-    assert!(control.create_connection(&connection).await.unwrap());
+    assert!(control.create_connection(&connection, &[]).await.unwrap());
     id
 }
 

@@ -27,6 +27,21 @@ export const pythonPackages = ["duckdb==2.0.0", "pyarrow==26.0.1"];
 /** Interpreter of the environment that holds them. */
 export const pythonPath = path.join(cacheDir, "py", "bin", "python");
 
+/**
+ * What drives the API in tests, pinned: clients made for Fivetran, and the fuzzer of its OpenAPI document. Each in an environment of its own, because what they depend on
+ * does not fit together. Installed by the test step `clients`, not by everyone's set-up: it takes two minutes.
+ */
+export const pythonClients = {
+  dagster: ["dagster-fivetran==0.29.27", "dagster==1.13.27"],
+  airflow: ["airflow-provider-fivetran-async==2.4.0", "apache-airflow==3.3.2"],
+  mcp: ["fivetran-mcp==0.3.1", "fastmcp==4.1.2"],
+  prefect: ["prefect-fivetran==0.1.0b0", "prefect==3.8.8"],
+  schemathesis: ["schemathesis==4.32.5"],
+};
+
+/** Interpreter of a client's environment. */
+export const clientPython = (name) => path.join(cacheDir, "clients", name, "bin", "python");
+
 /** Cargo's environment. The target directory is outside the tree, so that a clean clone builds only what is new. */
 export function cargoEnv() {
   return {

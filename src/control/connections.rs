@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::log_events::{LogEvent, insert, stored};
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
 use super::vault::SealedJson;
@@ -226,11 +227,12 @@ impl ControlPlane {
         }))
     }
 
-    /// Creates a connection. False when the group has one of that name already: nothing is created then.
+    /// Creates a connection, and with it the log events that say so. False when the group has one of that name already:
+    /// nothing is created then.
     ///
     /// # Errors
     /// When the database cannot be reached or the group does not exist.
-    pub async fn create_connection(&self, new: &NewConnection) -> Result<bool> {
+    pub async fn create_connection(&self, new: &NewConnection, events: &[LogEvent]) -> Result<bool> {
         let now = self.now();
         let sealed = self.vault.seal_json(&place(&new.id), &new.config)?;
         let sync_state = if new.paused { SyncState::Paused } else { SyncState::Scheduled };
@@ -259,14 +261,14 @@ impl ControlPlane {
             sync_mode, paused, sync_frequency, daily_sync_time, schedule_type, schema_change_handling, extra, \
             setup_state, setup_tests, created_by, created_at, updated_at, sync_state, next_due_at) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19) \
-            ON CONFLICT (group_id, schema_name) DO NOTHING";
-        Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)
+            ON CONFLICT (group_id, schema_name) DO NOTHING RETURNING id";
+        self.write_with_events(Statement::new(sql, values), events).await
     }
 
     /// Saves an edited definition, if nobody edited it since it was read (`edited.updated_at` is still stored). False
     /// when somebody did: read, edit and save again. `config` is the new configuration with secrets, when it changed.
     ///
-    /// The columns the engine writes are touched only as `due` and `sync_state` say.
+    /// The columns the engine writes are touched only as `due` and `sync_state` say. `events` are logged with it.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -276,6 +278,7 @@ impl ControlPlane {
         config: Option<&Value>,
         due: DueChange,
         sync_state: SyncStateChange,
+        events: &[LogEvent],
     ) -> Result<bool> {
         let sealed = config.map(|clear| self.vault.seal_json(&place(&edited.id), clear)).transpose()?;
         let (set_due, due) = match due {
@@ -315,8 +318,18 @@ impl ControlPlane {
                 WHEN 'resume' THEN CASE sync_state WHEN 'paused' THEN 'scheduled' ELSE sync_state END \
                 ELSE sync_state END, \
             updated_at = MAX(?3, updated_at + 1) \
-            WHERE id = ?1 AND updated_at = ?2";
-        Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)
+            WHERE id = ?1 AND updated_at = ?2 RETURNING id";
+        self.write_with_events(Statement::new(sql, values), events).await
+    }
+
+    /// Runs a statement that returns a row where it takes effect, and logs the events if it did, in one transaction.
+    async fn write_with_events(&self, write: Statement, events: &[LogEvent]) -> Result<bool> {
+        let unique = self.new_id()?;
+        let rows = (0_u32..).zip(events).map(|(at, event)| stored(event, at, &unique)).collect();
+        let mut batch = vec![write];
+        batch.extend(insert(rows, "changes() > 0"));
+        let results = self.db.batch(batch).await?;
+        Ok(results.first().is_some_and(|written| !written.rows.is_empty()))
     }
 
     /// Sets what happens to new schemas, tables and columns.
@@ -331,12 +344,16 @@ impl ControlPlane {
     }
 
     /// Deletes a connection with everything kept about it (settings, versions, runs, log). False when there is none.
+    /// What is still to be told of it, its deletion included, stays in the outbox.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn delete_connection(&self, id: &str) -> Result<bool> {
-        let sql = "DELETE FROM connections WHERE id = ?1";
-        Ok(self.db.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
+        let event = LogEvent::info(id, "delete_connector", self.now());
+        let mut batch = insert(vec![stored(&event, 0, &self.new_id()?)], "TRUE");
+        batch.push(Statement::new("DELETE FROM connections WHERE id = ?1 RETURNING id", vec![id.into()]));
+        let results = self.db.batch(batch).await?;
+        Ok(results.last().is_some_and(|deleted| !deleted.rows.is_empty()))
     }
 }
 

@@ -27,6 +27,21 @@ pub struct LogEvent {
     pub created_at: i64,
 }
 
+impl LogEvent {
+    /// An event without details that concerns no run.
+    #[must_use]
+    pub fn info(connection_id: &str, event: &str, now: i64) -> Self {
+        Self {
+            connection_id: connection_id.to_owned(),
+            run_id: None,
+            level: LogLevel::Info,
+            event: event.to_owned(),
+            data: Value::Object(serde_json::Map::new()),
+            created_at: now,
+        }
+    }
+}
+
 /// How bad an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -6,13 +6,17 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod connections;
+pub mod definitions;
+pub mod deliveries;
 pub mod destinations;
 mod due;
 pub mod groups;
+mod hash_salts;
 pub mod log_events;
 pub mod metrics;
 pub mod page;
 mod projections;
+pub mod receivers;
 mod retention;
 pub(crate) mod row;
 pub mod runs;
@@ -37,7 +41,9 @@ use crate::ports::{Clock, Random, SqlDatabase};
 /// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
 pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0001_control_plane.sql"),
+    include_str!("../../migrations/0002_equation.sql"),
     include_str!("../../migrations/0003_scale.sql"),
+    include_str!("../../migrations/0005_receivers.sql"),
 );
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.

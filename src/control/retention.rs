@@ -7,10 +7,10 @@ use crate::ports::Statement;
 /// Runs and log events of one statement: D1 runs one statement at a time, and a delete of this many takes milliseconds.
 const BATCH: u32 = 500;
 
-/// What was deleted.
+/// What was deleted, in rows; the tables of runs are counted where the database counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Runs, with their tables.
+    /// Runs.
     pub runs: u64,
     /// Log events.
     pub events: u64,

@@ -148,9 +148,8 @@ impl ControlPlane {
         let mut batch = upsert_tables(run_id, tables)?;
         batch.push(Statement::new(
             format!(
-                "UPDATE sync_runs SET phase = ?2, active_at = MAX(active_at, ?3), {} \
-                 WHERE id = ?1 AND state = 'RUNNING'",
-                totals()
+                "UPDATE sync_runs SET phase = ?2, active_at = MAX(active_at, ?3), {TOTALS} \
+                 WHERE id = ?1 AND state = 'RUNNING'"
             ),
             vec![run_id.into(), phase.into(), active_at.into()],
         ));
@@ -176,8 +175,7 @@ impl ControlPlane {
         batch.push(Statement::new(
             format!(
                 "UPDATE sync_runs SET state = ?2, phase = 'done', ended_at = ?3, error = ?4, retries = ?5, \
-                 active_at = MAX(active_at, ?3), {} WHERE id = ?1 AND state = 'RUNNING'",
-                totals()
+                 active_at = MAX(active_at, ?3), {TOTALS} WHERE id = ?1 AND state = 'RUNNING'"
             ),
             vec![
                 run.run_id.into(),
@@ -246,32 +244,27 @@ impl ControlPlane {
 }
 
 const RUN_COLUMNS: &str = "id, connection_id, number, trigger_kind, state, phase, started_at, ended_at, active_at, \
-    rows_read, rows_written, rows_filtered, rows_deleted, bytes, retries, error";
+    rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, retries, error";
 
-/// Sums over the tables of run ?1.
-const SUMS: &str = "COALESCE(SUM(rows_read), 0), COALESCE(SUM(rows_written), 0), COALESCE(SUM(rows_filtered), 0), \
-    COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0)";
-
-/// A run's totals are the sums of its tables, so they can never disagree.
-fn totals() -> String {
-    format!(
-        "(rows_read, rows_written, rows_filtered, rows_deleted, bytes) = \
-         (SELECT {SUMS} FROM run_tables WHERE run_id = ?1)"
-    )
-}
+/// A run's totals are the sums of its tables, so they can never disagree. A sum of the source's own counts means
+/// something only where every table has one.
+const TOTALS: &str = "(rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows) = \
+    (SELECT COALESCE(SUM(rows_read), 0), COALESCE(SUM(rows_written), 0), COALESCE(SUM(rows_filtered), 0), \
+    COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0), \
+    CASE WHEN COUNT(source_rows) = COUNT(*) THEN SUM(source_rows) END FROM run_tables WHERE run_id = ?1)";
 
 /// Adds a run that is about to be closed to the counters: its state in history still decides, so a repeated close adds
 /// nothing.
 fn count(run: &RunFinished<'_>) -> Statement {
-    let sql = format!(
-        "INSERT INTO run_counters (state, runs, rows_read, rows_written, rows_filtered, rows_deleted, bytes, retries) \
-         SELECT ?2, 1, sums.*, ?3 FROM (SELECT {SUMS} FROM run_tables WHERE run_id = ?1) AS sums \
-         WHERE EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING') \
-         ON CONFLICT (state) DO UPDATE SET runs = runs + 1, rows_read = rows_read + excluded.rows_read, \
-         rows_written = rows_written + excluded.rows_written, rows_filtered = rows_filtered + excluded.rows_filtered, \
-         rows_deleted = rows_deleted + excluded.rows_deleted, bytes = bytes + excluded.bytes, \
-         retries = retries + excluded.retries"
-    );
+    let sql = "INSERT INTO run_counters (state, runs, rows_read, rows_written, rows_filtered, rows_deleted, bytes, \
+        retries) SELECT ?2, 1, sums.*, ?3 FROM (SELECT COALESCE(SUM(rows_read), 0), COALESCE(SUM(rows_written), 0), \
+        COALESCE(SUM(rows_filtered), 0), COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0) \
+        FROM run_tables WHERE run_id = ?1) AS sums \
+        WHERE EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING') \
+        ON CONFLICT (state) DO UPDATE SET runs = runs + 1, rows_read = rows_read + excluded.rows_read, \
+        rows_written = rows_written + excluded.rows_written, rows_filtered = rows_filtered + excluded.rows_filtered, \
+        rows_deleted = rows_deleted + excluded.rows_deleted, bytes = bytes + excluded.bytes, \
+        retries = retries + excluded.retries";
     let retries = i64::from(run.progress.effort.retries).into();
     Statement::new(sql, vec![run.run_id.into(), run.state.into(), retries])
 }
@@ -291,11 +284,12 @@ fn upsert_tables(run_id: &str, tables: &[TableProgress]) -> Result<Vec<Statement
         .map(|tables| {
             let rows = tables.iter().map(table_row).collect::<Result<Vec<_>>>()?;
             let sql = "INSERT INTO run_tables (run_id, schema_name, table_name, state, mode, chunks_planned, \
-                chunks_done, rows_read, rows_written, rows_filtered, rows_deleted, bytes, estimated_rows, live_rows, \
-                pace, error) \
+                chunks_done, rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, \
+                estimated_rows, live_rows, pace, error) \
                 SELECT ?1, t.value ->> 'schema', t.value ->> 'table', t.value ->> 'state', t.value ->> 'mode', \
                 t.value ->> 'chunks_planned', t.value ->> 'chunks_done', t.value ->> 'read', \
                 t.value ->> 'written', t.value ->> 'filtered', t.value ->> 'deleted', t.value ->> 'bytes', \
+                t.value ->> 'source_rows', \
                 t.value ->> 'estimated_rows', t.value ->> 'live_rows', t.value ->> 'pace', \
                 t.value ->> 'error' FROM json_each(?2) AS t \
                 WHERE EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING') \
@@ -303,7 +297,7 @@ fn upsert_tables(run_id: &str, tables: &[TableProgress]) -> Result<Vec<Statement
                 mode = excluded.mode, chunks_planned = excluded.chunks_planned, \
                 chunks_done = excluded.chunks_done, rows_read = excluded.rows_read, \
                 rows_written = excluded.rows_written, rows_filtered = excluded.rows_filtered, \
-                rows_deleted = excluded.rows_deleted, bytes = excluded.bytes, \
+                rows_deleted = excluded.rows_deleted, bytes = excluded.bytes, source_rows = excluded.source_rows, \
                 estimated_rows = excluded.estimated_rows, live_rows = excluded.live_rows, \
                 pace = excluded.pace, error = excluded.error";
             Ok(Statement::new(sql, vec![run_id.into(), Value::Array(rows).to_string().into()]))
@@ -324,6 +318,7 @@ fn table_row(table: &TableProgress) -> Result<Value> {
         "filtered": number(table.counts.filtered),
         "deleted": number(table.counts.deleted),
         "bytes": number(table.counts.bytes),
+        "source_rows": table.counts.source_rows.map(number),
         "estimated_rows": table.estimated_rows.map(number),
         "live_rows": table.live_rows.map(number),
         "pace": table.pace.as_ref().map(serde_json::to_string).transpose()?,
@@ -415,6 +410,7 @@ pub(super) fn read_counts(row: &Row) -> Result<Counts> {
         written: row.count("rows_written")?,
         deleted: row.count("rows_deleted")?,
         bytes: row.count("bytes")?,
+        source_rows: row.optional_integer("source_rows")?.and_then(|rows| u64::try_from(rows).ok()),
     })
 }
 

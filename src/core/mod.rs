@@ -4,10 +4,13 @@
 //! microseconds. The outer rings bring the world in through [`crate::ports`].
 
 pub mod catalog;
+pub mod compare;
+pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;
 pub mod limits;
 pub mod naming;
+pub(crate) mod parse;
 pub mod redact;
 pub mod retry;
 pub mod run;

@@ -12,6 +12,7 @@ mod meter;
 mod open;
 pub mod protocol;
 mod pulse;
+pub mod reconcile;
 mod registry;
 mod remote;
 mod rows;

@@ -29,6 +29,9 @@ pub enum Message {
         /// Run.
         run_id: String,
     },
+    /// There may be events to tell somebody ([`crate::delivery`]). Losing or repeating one is harmless: the outbox says
+    /// what is due, and the sweep looks into it every minute.
+    Deliver,
 }
 
 /// What a run needs to know of itself from its first moment.

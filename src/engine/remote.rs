@@ -88,6 +88,10 @@ impl SyncControl for RemoteSyncs {
         self.engine.actors.connector(connection_id, ConnectorRequest::Forget).await?;
         Ok(())
     }
+
+    async fn announce(&self) {
+        self.engine.announce().await;
+    }
 }
 
 fn cursors_of(state: Value) -> Result<Vec<(StreamName, Cursor)>> {

@@ -46,6 +46,7 @@ impl Engine {
             let details = json!({ "trigger": trigger_name(trigger), "number": run.number });
             self.log_run(LogLevel::Info, "run_start", &run, details);
         }
+        self.announce().await;
         Ok(outcome)
     }
 

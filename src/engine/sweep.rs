@@ -47,7 +47,9 @@ impl Engine {
         let now = self.ports.clock.now_micros();
         let silent_since = now.saturating_sub(SILENCE_MICROS);
         let woken = self.wake(silent_since).await?;
-        let started = self.announce(now, silent_since).await?;
+        let started = self.announce_due(now, silent_since).await?;
+        self.announce().await;
+        self.control.tidy_deliveries(now).await?;
         let pruned = self.prune(now).await?;
         if started > 0 || woken > 0 || pruned > 0 {
             let ms = self.ports.clock.now_micros().saturating_sub(now) / 1_000;
@@ -73,7 +75,7 @@ impl Engine {
     }
 
     /// Puts what is due on the queue, page by page: how many.
-    async fn announce(&self, now: i64, lost_before: i64) -> Result<usize> {
+    async fn announce_due(&self, now: i64, lost_before: i64) -> Result<usize> {
         let mut started = 0_usize;
         for _ in 0..MOST_PAGES {
             let due = self.control.claim_due(now, lost_before, PAGE).await?;
@@ -112,6 +114,14 @@ impl Engine {
 
     fn spent(&self, began: i64) -> bool {
         self.ports.clock.now_micros().saturating_sub(began) >= BUDGET_MICROS
+    }
+
+    /// Has what just happened told to those who asked, soon. Failing is no matter: the next sweep finds the same.
+    pub(super) async fn announce(&self) {
+        let now = self.ports.clock.now_micros();
+        if let Ok(true) = self.control.deliveries_due(now).await {
+            let _ = self.outbox.send(&[Message::Deliver]).await;
+        }
     }
 
     /// A run that is over while history calls it running: whoever opened it was so slow to write its beginning that

@@ -157,4 +157,7 @@ pub trait SyncControl {
     /// # Errors
     /// As [`SyncControl::start`].
     async fn forget(&self, connection_id: &str) -> Result<()>;
+
+    /// Has what just happened told to webhooks and log services soon, instead of with the next minute.
+    async fn announce(&self);
 }

@@ -10,6 +10,7 @@ use crate::core::error::ErrorReport;
 use crate::core::limits::CONSUMER_BUDGET_MS;
 use crate::core::run::Fence;
 use crate::core::{Error, ErrorKind, Result};
+use crate::delivery::deliver;
 
 use super::Engine;
 use super::protocol::{Message, Order, Outcome, RunSpec, SyncReply, SyncRequest, Task};
@@ -27,6 +28,7 @@ impl Engine {
         match message {
             Message::Work { run_id } => self.work(&run_id).await,
             Message::Start { connection_id, due_at } => self.start_due(&connection_id, due_at).await,
+            Message::Deliver => deliver(&self.control, &self.ports).await,
         }
     }
 

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::{Either, select};
 use wasm_bindgen::JsValue;
-use worker::{AbortController, Delay, Fetch, Headers, Method, Request, RequestInit, Response};
+use worker::{
+    AbortController, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response,
+};
 
 use super::border;
 use crate::core::{Error, ErrorKind, Result};
@@ -16,43 +19,74 @@ use crate::ports::{Http, HttpRequest, HttpResponse};
 /// server think for a minute, and waiting costs a Worker nothing.
 const TIMEOUT_MS: u64 = 120_000;
 
-/// `fetch` of the Workers runtime. Redirects are followed.
+/// `fetch` of the Workers runtime.
 pub struct WorkerHttp;
+
+/// Most of a stranger's answer that is read, in bytes: nothing we ask them for is longer.
+const SHORT_BYTES: usize = 64 * 1024;
 
 #[async_trait(?Send)]
 impl Http for WorkerHttp {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
-        let target = origin(&request.url);
-        let head = request.method == "HEAD";
-        let request = build(request).map_err(|error| {
-            Error::invalid(format!("Cannot call {target}: {}", border::worker_text(&error)))
-        })?;
-        let abort = AbortController::default();
-        let signal = abort.signal();
-        let exchange = async {
-            let mut response = Fetch::Request(request).send_with_signal(&signal).await?;
+        let (target, head) = (origin(&request.url), request.method == "HEAD");
+        let (response, body) = exchange(request, RequestRedirect::Follow, TIMEOUT_MS, usize::MAX).await?;
+        answer(&target, head, &response, body)
+    }
+
+    async fn send_direct(&self, request: HttpRequest, patience_ms: u64) -> Result<HttpResponse> {
+        let (response, body) = exchange(request, RequestRedirect::Manual, patience_ms, SHORT_BYTES).await?;
+        let headers = response.headers().entries().collect();
+        Ok(HttpResponse { status: response.status_code(), headers, body: Bytes::from(body) })
+    }
+}
+
+/// Sends, and reads no more than `most` bytes of the answer.
+async fn exchange(
+    request: HttpRequest,
+    redirect: RequestRedirect,
+    patience_ms: u64,
+    most: usize,
+) -> Result<(Response, Vec<u8>)> {
+    let target = origin(&request.url);
+    let request = build(request, redirect)
+        .map_err(|error| Error::invalid(format!("Cannot call {target}: {}", border::worker_text(&error))))?;
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let exchange = async {
+        let mut response = Fetch::Request(request).send_with_signal(&signal).await?;
+        if most == usize::MAX {
             let body = response.bytes().await?;
-            Ok::<_, worker::Error>((response, body))
-        };
-        let limit = Delay::from(Duration::from_millis(TIMEOUT_MS));
-        match select(Box::pin(exchange), limit).await {
-            Either::Left((Ok((response, body)), _)) => answer(&target, head, &response, body),
-            Either::Left((Err(error), _)) => Err(unreachable_peer(&target, &border::worker_text(&error))),
-            Either::Right(_) => {
-                abort.abort();
-                Err(unreachable_peer(&target, "no complete answer in 120 seconds"))
+            return Ok((response, body));
+        }
+        let mut body = Vec::new();
+        if let Ok(mut pieces) = response.stream() {
+            while body.len() < most
+                && let Some(piece) = pieces.next().await
+            {
+                body.extend_from_slice(&piece?);
             }
+        }
+        Ok::<_, worker::Error>((response, body))
+    };
+    let limit = Delay::from(Duration::from_millis(patience_ms));
+    match select(Box::pin(exchange), limit).await {
+        Either::Left((Ok(done), _)) => Ok(done),
+        Either::Left((Err(error), _)) => Err(unreachable_peer(&target, &border::worker_text(&error))),
+        Either::Right(_) => {
+            abort.abort();
+            let words = format!("no complete answer in {} seconds", patience_ms / 1000);
+            Err(unreachable_peer(&target, &words))
         }
     }
 }
 
-fn build(request: HttpRequest) -> worker::Result<Request> {
+fn build(request: HttpRequest, redirect: RequestRedirect) -> worker::Result<Request> {
     let headers = Headers::new();
     for (name, value) in &request.headers {
         headers.append(name, value)?;
     }
     let mut init = RequestInit::new();
-    init.with_method(Method::from(request.method.to_owned())).with_headers(headers);
+    init.with_method(Method::from(request.method.to_owned())).with_headers(headers).with_redirect(redirect);
     if !request.body.is_empty() {
         init.with_body(Some(JsValue::from(border::bytes(&request.body))));
     }

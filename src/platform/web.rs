@@ -58,7 +58,8 @@ async fn read(mut request: Request) -> worker::Result<ApiRequest> {
         }
     }
     Ok(ApiRequest {
-        method: request.method().to_string(),
+        // From the runtime's own request: the crate takes a method it does not know (`QUERY`) for a GET.
+        method: request.inner().method(),
         path: url.path().to_owned(),
         query: url.query().unwrap_or_default().to_owned(),
         headers,

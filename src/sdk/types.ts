@@ -265,15 +265,63 @@ export interface ErrorReport {
   remedy?: string
   /** What the other side asked for. */
   retry_after_ms?: number
+  /** What caused it, the nearest cause first. */
+  causes?: string[]
 }
 
-/** Rows of one table in one run. A run that succeeded has `read === written + filtered`. */
+/**
+ * Rows of one table in one run. A run that succeeded has `read === written + filtered`, and `source_rows === read` where
+ * the source counts.
+ */
 export interface Counts {
   read: number
   filtered: number
   written: number
   deleted: number
   bytes: number
+  /** By the source's own count in the snapshot that was read; `null` where it does not count. */
+  source_rows: number | null
+}
+
+/** What to compare. Names are the source's. */
+export interface ReconcileRequest {
+  schema: string
+  table: string
+  /** Most ranges to compare in this call, 1 to 100; 20 where absent. */
+  ranges?: number
+  /** Rows of the source in a range, 1 to 100,000; 10,000 where absent. */
+  rows_per_range?: number
+  /** `next_cursor` of the previous call. */
+  cursor?: string
+}
+
+/** Source and destination by ranges of the key. */
+export interface Reconciliation {
+  /** Whether all ranges of this call are equal. */
+  equal: boolean
+  /** How ranges are cut: by the values of the key, or by its hash. */
+  method: 'key' | 'hash'
+  /** The key columns at the destination. */
+  key: string[]
+  items: ReconciledRange[]
+  /** Absent when the whole table was compared. */
+  next_cursor?: string
+  /** What a difference may mean besides a fault. */
+  note: string
+}
+
+/** Rows whose key is greater than `from_key` and not greater than `to_key`; `null` is no bound. */
+export interface ReconciledRange {
+  from_key: string[] | null
+  to_key: string[] | null
+  source_rows: number
+  destination_rows: number
+  /** Sum of the rows' hashes, 32 hexadecimal digits. */
+  source_hash: string
+  destination_hash: string
+  equal: boolean
+  /** What is stored at the destination and cannot be read. */
+  problems?: string[]
 }
 
 /** One table of a run. */
@@ -290,6 +338,12 @@ export interface ProgressTable {
   /** Rows at the destination that are not marked deleted, after the table was published. */
   live_rows: number | null
   error: ErrorReport | null
+  /** Attempts at its chunks so far; a chunk that is read without trouble takes one. */
+  attempts: number
+  /** Since its chunks were planned; null before. */
+  rows_per_second: number | null
+  /** Seconds until everything is read; null where nobody can tell. */
+  eta_seconds: number | null
 }
 
 /** What moving data cost: microseconds by what they were spent on, and the peak of memory. */
@@ -304,6 +358,8 @@ export interface Effort {
   destination_wait: number
   /** Largest WASM memory seen, in bytes. */
   peak_memory: number
+  /** Attempts that failed and were made again. */
+  retries: number
 }
 
 /** How far a sync is. */
@@ -327,6 +383,8 @@ export interface Run extends Omit<RunProgress, 'tables' | 'effort'> {
   trigger: 'schedule' | 'manual' | 'resync'
   /** Sum over the tables. */
   counts: Counts
+  /** Attempts that failed and were made again; known at the end. */
+  retries: number
   /** Left out of listings. */
   tables?: ProgressTable[]
 }

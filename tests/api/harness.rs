@@ -1,6 +1,7 @@
 //! A service for one test: real API, real control plane, an engine that records what it is asked.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use async_trait::async_trait;
@@ -34,6 +35,7 @@ pub struct World {
     pub db: Rc<ControlDb>,
     pub clock: Rc<TestClock>,
     pub syncs: Rc<RecordedSyncs>,
+    pub internet: Rc<TestInternet>,
     /// No answer may contain one of these.
     pub secrets: RefCell<Vec<String>>,
     document: Value,
@@ -142,6 +144,9 @@ impl SyncControl for RecordedSyncs {
         self.calls.borrow_mut().push("forget".to_owned());
         Ok(())
     }
+
+    /// What is due is delivered when a test says so.
+    async fn announce(&self) {}
 }
 
 /// Ports the API hands on and never uses itself.
@@ -159,10 +164,33 @@ impl Tcp for Nothing {
     }
 }
 
+/// The Internet: whatever is sent arrives and is answered with a status the test sets, or nobody is there.
+#[derive(Default)]
+pub struct TestInternet {
+    pub sent: RefCell<Vec<HttpRequest>>,
+    /// Status of the next answers, and their body; 200 where nothing is set. 0 is nobody.
+    pub answers: RefCell<VecDeque<(u16, &'static str)>>,
+}
+
+impl TestInternet {
+    /// What was sent since the last look.
+    pub fn taken(&self) -> Vec<HttpRequest> {
+        self.sent.take()
+    }
+
+    pub fn answer_with(&self, statuses: impl IntoIterator<Item = u16>) {
+        self.answers.borrow_mut().extend(statuses.into_iter().map(|status| (status, "")));
+    }
+}
+
 #[async_trait(?Send)]
-impl Http for Nothing {
-    async fn send(&self, _: HttpRequest) -> Result<HttpResponse> {
-        Err(Error::internal("no HTTP here"))
+impl Http for TestInternet {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
+        self.sent.borrow_mut().push(request);
+        match self.answers.borrow_mut().pop_front().unwrap_or((200, "")) {
+            (0, _) => Err(Error::new(fivetran_do::core::ErrorKind::SourceUnavailable, "Nobody is there")),
+            (status, body) => Ok(HttpResponse { status, headers: Vec::new(), body: Bytes::from(body) }),
+        }
     }
 }
 
@@ -185,9 +213,10 @@ impl World {
         let db = Rc::new(ControlDb::new());
         let clock = Rc::new(TestClock(Cell::new(NEW_YEAR)));
         let syncs = Rc::new(RecordedSyncs::default());
-        let services = services(db.clone(), clock.clone(), syncs.clone(), VAULT_KEY);
+        let internet = Rc::new(TestInternet::default());
+        let services = services(db.clone(), clock.clone(), syncs.clone(), internet.clone(), VAULT_KEY);
         let secrets = RefCell::new(vec![SECRET.to_owned(), shop::PASSWORD.to_owned()]);
-        let mut world = Self { services, db, clock, syncs, secrets, document: Value::Null };
+        let mut world = Self { services, db, clock, syncs, internet, secrets, document: Value::Null };
         world.document =
             block_on(handle(&world.services, request("GET", "/v1/openapi.json", None))).body_json();
         world
@@ -196,10 +225,17 @@ impl World {
     /// The same database behind other vault keys.
     pub fn with_vault_keys(&self, keys: &str) -> Self {
         Self {
-            services: services(self.db.clone(), self.clock.clone(), self.syncs.clone(), keys),
+            services: services(
+                self.db.clone(),
+                self.clock.clone(),
+                self.syncs.clone(),
+                self.internet.clone(),
+                keys,
+            ),
             db: self.db.clone(),
             clock: self.clock.clone(),
             syncs: self.syncs.clone(),
+            internet: self.internet.clone(),
             secrets: self.secrets.clone(),
             document: self.document.clone(),
         }
@@ -234,18 +270,24 @@ impl World {
         for secret in self.secrets.borrow().iter() {
             assert!(!seen.contains(secret.as_str()), "{method} {path} tells a secret: {seen}");
         }
-        let json = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        let media = response.headers.iter().find(|(name, _)| name == "content-type").map(|(_, media)| media);
+        let media = media.and_then(|media| media.split(';').next()).unwrap_or("application/json");
+        let json = match (text.is_empty(), media) {
+            (true, _) => Value::Null,
+            (false, "application/json") => serde_json::from_str(&text).unwrap(),
+            (false, _) => Value::String(text),
+        };
         if !json.is_null() {
-            self.validate(&method, &path, response.status, &json);
+            self.validate(&method, &path, response.status, media, &json);
         }
         Reply { status: response.status, headers: response.headers, json, fault: response.fault }
     }
 
-    fn validate(&self, method: &str, path: &str, status: u16, json: &Value) {
+    fn validate(&self, method: &str, path: &str, status: u16, media: &str, json: &Value) {
         let operation = self.operation(method, path);
         let responses = operation.map(|operation| &operation["responses"]);
         let schema = match responses.and_then(|responses| responses.get(status.to_string())) {
-            Some(response) => response["content"]["application/json"]["schema"].clone(),
+            Some(response) => response["content"][media]["schema"].clone(),
             None => {
                 assert!(status >= 400 || method == "OPTIONS", "{method} {path}: {status} is not documented");
                 if status < 400 {
@@ -311,7 +353,13 @@ pub fn basic(key: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{key}:{secret}")))
 }
 
-fn services(db: Rc<ControlDb>, clock: Rc<TestClock>, syncs: Rc<RecordedSyncs>, keys: &str) -> Services {
+fn services(
+    db: Rc<ControlDb>,
+    clock: Rc<TestClock>,
+    syncs: Rc<RecordedSyncs>,
+    internet: Rc<TestInternet>,
+    keys: &str,
+) -> Services {
     let random = Rc::new(TestRandom);
     let nothing = Rc::new(Nothing);
     let control = ControlPlane::new(db, &Secret::new(keys), clock.clone(), random.clone()).unwrap();
@@ -320,7 +368,7 @@ fn services(db: Rc<ControlDb>, clock: Rc<TestClock>, syncs: Rc<RecordedSyncs>, k
         random,
         timer: nothing.clone(),
         tcp: nothing.clone(),
-        http: nothing.clone(),
+        http: internet,
         bindings: nothing,
     };
     let root_key = RootKey { api_key: Secret::new(KEY), api_secret: Secret::new(SECRET) };

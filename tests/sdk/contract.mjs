@@ -18,6 +18,7 @@ export const ANSWERS = [
   ["SchemaConfig", "get /v1/connections/{connection_id}/schemas"],
   ["Run", "get /v1/connections/{connection_id}/runs/{run_id}"],
   ["RunProgress", "get /v1/connections/{connection_id}/progress", "run"],
+  ["Reconciliation", "post /v1/connections/{connection_id}/reconcile"],
   ["Page<LogEvent>", "get /v1/connections/{connection_id}/logs"],
   ["Page<SchemaVersion>", "get /v1/connections/{connection_id}/schema-versions"],
   ["ConnectorType", "get /v1/metadata/connector-types/{service}"],
@@ -33,6 +34,7 @@ export const BODIES = [
   ["ConnectionState", "patch /v1/connections/{connection_id}/state"],
   ["{ scope?: Scope }", "post /v1/connections/{connection_id}/resync"],
   ["{ force?: boolean }", "post /v1/connections/{connection_id}/sync"],
+  ["ReconcileRequest", "post /v1/connections/{connection_id}/reconcile"],
   ["SchemaConfigPatch", "patch /v1/connections/{connection_id}/schemas"],
 ];
 

@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 // What the examples take for granted.
 const GIVEN = `
-declare const apiKey: string, apiSecret: string, password: string
+declare const apiKey: string, apiSecret: string, password: string, secret: string
 declare const databaseId: string, accountId: string, apiToken: string
 declare const env: { FIVETRAN: import('@dotdo/fivetran').Fetcher; ANALYTICS_DB: object; HYPERDRIVE: object }
 declare const process: { env: { DATABASE_URL: string } }
@@ -29,7 +29,7 @@ test("the examples of docs/sdk.md compile", (t) => {
     const name = `example-${index}.ts`;
     // In a function of its own, an example may declare again what is given.
     const imports = code.match(/^import .*$/gm) ?? [];
-    const body = code.replaceAll(/^import .*$/gm, "");
+    const body = code.replaceAll(/^import .*$/gm, "").replaceAll(/^export default /gm, "return ");
     writeFileSync(path.join(folder, name), `${imports.join("\n")}\nexport async function example() {\n${body}\n}\n`);
     return name;
   });

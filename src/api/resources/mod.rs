@@ -3,19 +3,28 @@
 mod account;
 mod connections;
 mod destinations;
+mod external_logging;
 mod groups;
 mod metadata;
+mod metrics;
 mod root;
 mod runs;
 mod schemas;
+mod table_body;
+mod transformations;
+mod unavailable;
 mod users;
+mod webhooks;
 
+use super::Services;
+use super::request::{Call, Caller};
 use super::router::Route;
 
 /// Every route under its present name.
 pub(crate) fn routes() -> Vec<Route> {
     [
         root::routes(),
+        metrics::routes(),
         account::routes(),
         users::routes(),
         groups::routes(),
@@ -24,8 +33,31 @@ pub(crate) fn routes() -> Vec<Route> {
         schemas::routes(),
         runs::routes(),
         metadata::routes(),
+        webhooks::routes(),
+        external_logging::routes(),
+        transformations::routes(),
+        unavailable::routes(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Who is asking, as `created_by` fields name it: a user or a key.
+fn actor(call: &Call<'_>) -> Option<String> {
+    Some(match &call.caller {
+        Caller::Owner => users::OWNER_USER.to_owned(),
+        Caller::Key(id) => id.clone(),
+    })
+}
+
+/// Whether this deployment runs on its user's own machine, where receivers may, too.
+fn is_local(services: &Services) -> bool {
+    let url = url::Url::parse(&services.public_url).ok();
+    match url.as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }

@@ -23,7 +23,7 @@ const TEXT_BYTES_PER_VALUE: usize = 16;
 ///
 /// # Errors
 /// [`Data`](ErrorKind::Data) when a value does not fit; [`Internal`](ErrorKind::Internal) when `to` is not wider.
-pub(super) fn widen(array: &ArrayRef, from: ColumnType, to: ColumnType) -> Result<ArrayRef> {
+pub(crate) fn widen(array: &ArrayRef, from: ColumnType, to: ColumnType) -> Result<ArrayRef> {
     use ColumnType::{Decimal, Double, Float, Int, Long, NaiveDate, NaiveDatetime, Short, String as Text};
     if from.arrow() == to.arrow() {
         return Ok(Arc::clone(array));

@@ -1,6 +1,7 @@
 //! From a source's batches to a table's: renamed, widened, hashed, with system columns.
 
-mod convert;
+pub(crate) mod canonical;
+pub(crate) mod convert;
 mod hash;
 mod row_id;
 
@@ -11,6 +12,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosec
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 
+pub(crate) use self::convert::widen;
 use self::hash::SaltedHash;
 use self::row_id::RowIds;
 use super::catalog::{Stream, StreamName};
@@ -137,7 +139,7 @@ impl Shaper {
                     if !nullable && array.null_count() > 0 {
                         return Err(self.null_in_key(&input.name, array.null_count()));
                     }
-                    convert::widen(array, input.stored_type(), *to)
+                    widen(array, input.stored_type(), *to)
                         .map_err(|error| self.in_column(&input.name, error))?
                 }
             });

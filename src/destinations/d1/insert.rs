@@ -8,6 +8,7 @@ use super::names::quote;
 use super::watermark::{self, GUARD_PARAMS};
 use crate::core::table::{TableColumn, TableSchema};
 use crate::core::types::ColumnType;
+use crate::ports::Statement;
 
 /// Where a column's value comes from in an upsert.
 pub(super) enum Origin {
@@ -47,13 +48,23 @@ pub(super) fn upsert(
             .filter(|column| !table.primary_key.contains(&column.name))
             .map(|column| format!("{0} = excluded.{0}", quote(&column.name))),
     );
-    let action = if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {updates}") };
+    // A table of nothing but its key is updated in place, where DO NOTHING would do: every row must count as a change.
+    let updates = match table.primary_key.first() {
+        Some(key) if updates.is_empty() => format!("{0} = excluded.{0}", quote(key)),
+        _ => updates,
+    };
     format!(
         "INSERT INTO {table} ({columns}) SELECT {values} FROM {reader}(?{ROWS_PARAM}) WHERE {guard} \
-         ON CONFLICT ({key}) DO {action}",
+         ON CONFLICT ({key}) DO UPDATE SET {updates}",
         table = quote(name),
         guard = watermark::guard(),
     )
+}
+
+/// How many rows the upsert before it in the same batch took: SQLite's own count, which leaves out what the user's
+/// triggers did, as D1's `meta.changes` does not.
+pub(super) fn count_changes() -> Statement {
+    Statement::new("SELECT CAST(changes() AS TEXT) AS changes", Vec::new())
 }
 
 fn from_row(index: usize, column: &TableColumn) -> String {

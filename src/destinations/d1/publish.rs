@@ -34,9 +34,9 @@ pub(super) async fn publish(
         .await?
         .ok_or_else(|| Error::internal(format!("{what}: the run was not prepared")))?;
     entry.require_current(load)?;
-    watermark::require_durable(database, &name, load, chunks).await?;
+    let written = watermark::require_durable(database, &name, load, chunks).await?;
     if entry.published {
-        return Ok(TableReceipt { deleted: entry.marked, live_rows: entry.live_rows });
+        return Ok(TableReceipt { written, deleted: entry.marked, live_rows: entry.live_rows });
     }
     let soft_deletes = load.table.column(DELETED).is_some() && load.table.column(SYNCED).is_some();
     let live_rows = match load.mode {
@@ -50,7 +50,7 @@ pub(super) async fn publish(
         }
         LoadMode::Incremental => count_some(database, &name, load).await?,
     };
-    close(database, &name, load, live_rows).await
+    close(database, &name, load, written, live_rows).await
 }
 
 /// Marks what a page has left over, and counts its live rows. The number of marked rows is added up in the catalog in
@@ -124,6 +124,7 @@ async fn close(
     database: &Database,
     name: &str,
     load: &TableLoad,
+    written: u64,
     live_rows: Option<u64>,
 ) -> Result<TableReceipt> {
     let what = catalog::title(&load.table);
@@ -138,5 +139,5 @@ async fn close(
     let entry = results.last().map(|result| catalog::entry(&result.rows)).transpose()?.flatten();
     let entry = entry.ok_or_else(|| fault::fenced(&what))?;
     entry.require_current(load)?;
-    Ok(TableReceipt { deleted: entry.marked, live_rows })
+    Ok(TableReceipt { written, deleted: entry.marked, live_rows })
 }

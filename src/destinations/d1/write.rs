@@ -51,8 +51,9 @@ pub(super) async fn open(
                 upsert,
                 claim,
                 buffer: Vec::with_capacity(D1_PARAM_BYTES),
+                buffered: 0,
                 in_flight: None,
-                rows: 0,
+                taken: 0,
                 bytes: 0,
             })))
         }
@@ -69,9 +70,12 @@ struct D1ChunkWriter {
     claim: Claim,
     /// JSON rows not yet sent, without the closing bracket; empty when there are none.
     buffer: Vec<u8>,
-    /// The upsert D1 is working on.
-    in_flight: Option<LocalBoxFuture<'static, Result<()>>>,
-    rows: u64,
+    /// How many.
+    buffered: u64,
+    /// The upsert D1 is working on, which answers how many rows it took.
+    in_flight: Option<LocalBoxFuture<'static, Result<u64>>>,
+    /// Rows D1 says it took.
+    taken: u64,
     bytes: u64,
 }
 
@@ -85,6 +89,7 @@ impl ChunkWriter for D1ChunkWriter {
             self.buffer.push(if start == 0 { b'[' } else { b',' });
             encoder.row(row, &mut self.buffer)?;
             if self.buffer.len() < D1_PARAM_BYTES {
+                self.buffered = self.buffered.saturating_add(1);
                 continue;
             }
             let mut last = Vec::with_capacity(D1_PARAM_BYTES);
@@ -94,12 +99,12 @@ impl ChunkWriter for D1ChunkWriter {
             self.flush().await?;
             if last.len() < D1_PARAM_BYTES {
                 self.buffer = last;
+                self.buffered = 1;
             } else {
                 drop(last);
                 self.write_wide_row(&encoder, row).await?;
             }
         }
-        self.rows = self.rows.saturating_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX));
         let bytes = u64::try_from(batch.get_array_memory_size()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
@@ -109,7 +114,7 @@ impl ChunkWriter for D1ChunkWriter {
         self.flush().await?;
         self.settle().await?;
         let bytes = if counts.bytes == 0 { self.bytes } else { counts.bytes };
-        let counts = Counts { written: self.rows, bytes, ..counts };
+        let counts = Counts { written: self.taken, bytes, ..counts };
         self.claim.make_durable(&self.database, &self.what, counts).await
     }
 }
@@ -124,32 +129,31 @@ impl D1ChunkWriter {
         rows.push(b']');
         let mut params = self.claim.params();
         params.push(text(rows)?);
-        self.send(Statement::new(self.upsert.clone(), params)).await
+        let sent = std::mem::take(&mut self.buffered);
+        self.send(Statement::new(self.upsert.clone(), params), sent).await
     }
 
     /// Starts a statement after the one before it has succeeded, and does not wait for it: while D1 works, the source
     /// delivers and the next text is encoded. One statement is under way at most, so two texts are the most memory.
     ///
     /// A first poll is what starts a call (on the platform it sends the request); no executor has to be borrowed.
-    async fn send(&mut self, statement: Statement) -> Result<()> {
+    async fn send(&mut self, upsert: Statement, rows: u64) -> Result<()> {
         self.settle().await?;
         let (database, what) = (Rc::clone(&self.database), self.what.clone());
-        let mut call = async move { database.query(&what, statement).await.map(|_| ()) }.boxed_local();
+        let mut call = async move { upserted(&database, &what, upsert, rows).await }.boxed_local();
         match poll!(&mut call) {
-            std::task::Poll::Ready(result) => result,
-            std::task::Poll::Pending => {
-                self.in_flight = Some(call);
-                Ok(())
-            }
+            std::task::Poll::Ready(taken) => self.taken = self.taken.saturating_add(taken?),
+            std::task::Poll::Pending => self.in_flight = Some(call),
         }
+        Ok(())
     }
 
     /// Waits for the statement under way.
     async fn settle(&mut self) -> Result<()> {
-        match self.in_flight.take() {
-            Some(call) => call.await,
-            None => Ok(()),
+        if let Some(call) = self.in_flight.take() {
+            self.taken = self.taken.saturating_add(call.await?);
         }
+        Ok(())
     }
 
     /// Sends one row that is too long as JSON, its large values in parameters of their own: escapes and hexadecimal
@@ -181,8 +185,21 @@ impl D1ChunkWriter {
         let mut params = self.claim.params();
         params.push(text(rows)?);
         params.extend(large.into_iter().flat_map(|(_, pieces)| pieces).map(SqlValue::Text));
-        self.send(Statement::new(upsert, params)).await
+        self.send(Statement::new(upsert, params), 1).await
     }
+}
+
+/// Runs an upsert of that many rows and answers how many D1 took (I5): a trigger of the user's may leave rows out.
+async fn upserted(database: &Database, what: &str, upsert: Statement, rows: u64) -> Result<u64> {
+    let results = database.batch(what, vec![upsert, insert::count_changes()]).await?;
+    let answer = results.last().and_then(|result| result.rows.first());
+    let answer = answer.ok_or_else(|| Error::internal(format!("{what}: D1 did not answer a count")))?;
+    let taken = catalog::number(answer, "changes")?;
+    if taken == rows {
+        return Ok(taken);
+    }
+    Err(Error::new(ErrorKind::Mismatch, format!("{what}: D1 took {taken} of {rows} rows"))
+        .remedy("Look for a trigger on the table that leaves rows out"))
 }
 
 fn text(json: Vec<u8>) -> Result<SqlValue> {

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 
 use crate::core::Result;
+use crate::core::shape::widen;
+use crate::core::types::ColumnType;
 
 /// Bytes the sets of one pass may take together: a quarter of the 64 MiB of invariant I9, which leaves room for a row
 /// group being read and one being written.
@@ -31,7 +33,7 @@ const VERSION_BYTES: usize = (size_of::<(u128, RowAt)>() + 1) * 2;
 /// load is about 10^18 / 2^129, or 10^-21, below that of a bit flipped in memory meanwhile; with 64 bits it would be
 /// about 3 %. The seed is random for each publish, so no source can prepare colliding keys.
 pub(super) struct KeyHasher {
-    types: Vec<DataType>,
+    types: Vec<ColumnType>,
     converter: RowConverter,
     low: DefaultHasher,
     high: DefaultHasher,
@@ -42,8 +44,8 @@ impl KeyHasher {
     ///
     /// # Errors
     /// [`Internal`](crate::core::ErrorKind::Internal) for a type that has no order.
-    pub(super) fn new(types: Vec<DataType>, seed: [u8; 16]) -> Result<Self> {
-        let fields = types.iter().cloned().map(SortField::new).collect();
+    pub(super) fn new(types: Vec<ColumnType>, seed: [u8; 16]) -> Result<Self> {
+        let fields = types.iter().map(|column| SortField::new(column.arrow())).collect();
         let seeded = |half: u8| {
             let mut hasher = DefaultHasher::new();
             hasher.write(&seed);
@@ -61,10 +63,8 @@ impl KeyHasher {
     pub(super) fn hash(&self, columns: &[ArrayRef]) -> Result<Option<Vec<u128>>> {
         let mut widened = Vec::with_capacity(columns.len());
         for (column, target) in columns.iter().zip(&self.types) {
-            if !widens_by_value(column.data_type(), target) {
-                return Ok(None);
-            }
-            widened.push(cast(column, target)?);
+            let Some(column) = widen_by_value(column, *target)? else { return Ok(None) };
+            widened.push(column);
         }
         let rows = self.converter.convert_columns(&widened)?;
         Ok(Some(rows.iter().map(|row| self.hash_bytes(row.data())).collect()))
@@ -80,19 +80,30 @@ impl KeyHasher {
     }
 }
 
-/// Whether equal values of the two types are equal after a cast. Text made of floats, times or bytes depends on who
-/// made it; text made of integers and decimals does not.
-fn widens_by_value(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Decimal128, Int16, Int32, Int64, Timestamp, Utf8};
-    match (from, to) {
+/// The column in a wider type in which equal values are equal, or `None`. Text made of floats, times or bytes depends on
+/// who made it; text made of integers and decimals does not.
+///
+/// Not Arrow's `cast`, which knows every pair of types: these few took an eleventh of the module with it.
+fn widen_by_value(column: &ArrayRef, target: ColumnType) -> Result<Option<ArrayRef>> {
+    let wanted = target.arrow();
+    let from = match (column.data_type(), &wanted) {
+        (there, wanted) if there == wanted => return Ok(Some(Arc::clone(column))),
         // Zone names differ ("UTC" from the file, "+00:00" in memory), the instants do not.
-        (Timestamp(from_unit, from_zone), Timestamp(to_unit, to_zone)) => {
-            from_unit == to_unit && from_zone.is_some() == to_zone.is_some()
+        (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, Some(zone))) => {
+            let instants = column.as_primitive_opt::<TimestampMicrosecondType>();
+            return Ok(
+                instants.map(|instants| Arc::new(instants.clone().with_timezone(Arc::clone(zone))) as _)
+            );
         }
-        (Int16, Int32 | Int64) | (Int32, Int64) => true,
-        (Int16 | Int32 | Int64 | Decimal128(..), Decimal128(..) | Utf8) => true,
-        _ => from == to,
-    }
+        (DataType::Int16, _) => ColumnType::Short,
+        (DataType::Int32, _) => ColumnType::Int,
+        (DataType::Int64, _) => ColumnType::Long,
+        (DataType::Decimal128(precision, scale), _) => {
+            ColumnType::Decimal { precision: *precision, scale: scale.cast_unsigned() }
+        }
+        _ => return Ok(None),
+    };
+    if from.widen(target) == target { widen(column, from, target).map(Some) } else { Ok(None) }
 }
 
 /// The key columns of a batch in key order, or `None` when one is missing.
@@ -254,7 +265,41 @@ impl LastVersions {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Decimal128Array, Float64Array, Int32Array, StringArray, TimestampMicrosecondArray};
+
     use super::*;
+
+    fn hash(column: ArrayRef, key: ColumnType) -> Option<Vec<u128>> {
+        KeyHasher::new(vec![key], [7; 16]).unwrap().hash(&[column]).unwrap()
+    }
+
+    #[test]
+    fn keys_hash_equally_in_the_types_they_were_widened_through() {
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(-20), None]));
+        let cents = Decimal128Array::from(vec![Some(100), Some(-2000), None])
+            .with_precision_and_scale(12, 2)
+            .unwrap();
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("1"), Some("-20"), None]));
+        let decimal = ColumnType::Decimal { precision: 12, scale: 2 };
+        assert_eq!(hash(Arc::clone(&numbers), decimal), hash(Arc::new(cents), decimal));
+        assert_eq!(hash(numbers, ColumnType::String), hash(texts, ColumnType::String));
+    }
+
+    #[test]
+    fn instants_hash_equally_whatever_the_file_calls_their_zone() {
+        let zoned = |zone: &str| {
+            Arc::new(TimestampMicrosecondArray::from(vec![1, 2]).with_timezone(zone)) as ArrayRef
+        };
+        let of = |zone| hash(zoned(zone), ColumnType::UtcDatetime);
+        assert!(of("UTC").is_some());
+        assert_eq!(of("UTC"), of("+00:00"));
+    }
+
+    #[test]
+    fn keys_whose_text_depends_on_its_maker_are_not_compared() {
+        let doubles: ArrayRef = Arc::new(Float64Array::from(vec![1.5]));
+        assert_eq!(hash(doubles, ColumnType::String), None);
+    }
 
     #[test]
     fn a_full_set_shortens_its_stretch_and_keeps_all_below() {

@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
@@ -18,7 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 
 use crate::core::Result;
-use crate::core::limits::ROW_GROUP_BYTES;
+use crate::core::limits::{MIB, ROW_GROUP_BYTES};
 use crate::core::table::TableSchema;
 use crate::core::types::ColumnType;
 
@@ -31,6 +31,10 @@ const DICTIONARY_PERCENT: usize = 40;
 
 /// A dictionary of this many bytes is given up for plain pages: 256 KiB stays in the second-level cache.
 const DICTIONARY_BYTES: usize = 256 * 1024;
+
+/// Row groups are closed at this many bytes of text and binary values, however small they get in the file: whoever reads the
+/// group back has them in memory in full (I9).
+pub(super) const GROUP_TEXT_BYTES: usize = 16 * MIB;
 
 /// Bytes of a data page: what readers decompress at once. Parquet's usual megabyte.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -85,6 +89,8 @@ pub(super) struct ParquetEncoder {
     snappy: bool,
     metadata: Vec<KeyValue>,
     writer: Option<ArrowWriter<Vec<u8>>>,
+    /// Bytes of text in the row group that is being written.
+    text: usize,
     empty: Vec<u8>,
 }
 
@@ -92,11 +98,11 @@ impl ParquetEncoder {
     /// An encoder. `metadata` goes into the file's footer.
     pub(super) fn new(schema: FileSchema, snappy: bool, metadata: Vec<(String, String)>) -> Self {
         let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
-        Self { schema, snappy, metadata, writer: None, empty: Vec::new() }
+        Self { schema, snappy, metadata, writer: None, text: 0, empty: Vec::new() }
     }
 
     /// Appends the rows of a batch. A row group is closed, and its bytes become [`ready`](Self::ready), when another
-    /// batch like this one would take it over [`ROW_GROUP_BYTES`] of memory.
+    /// batch like this one would take it over [`ROW_GROUP_BYTES`] of memory or [`GROUP_TEXT_BYTES`] of text.
     ///
     /// # Errors
     /// [`Internal`](crate::core::ErrorKind::Internal) when the batch has another schema.
@@ -112,8 +118,12 @@ impl ParquetEncoder {
         writer.write(batch)?;
         let after = writer.memory_size();
         let grown = after.saturating_sub(before);
-        if after.saturating_add(grown) > ROW_GROUP_BYTES {
+        let text = text_bytes(batch);
+        self.text += text;
+        if after.saturating_add(grown) > ROW_GROUP_BYTES || self.text.saturating_add(text) > GROUP_TEXT_BYTES
+        {
             writer.flush()?;
+            self.text = 0;
         }
         Ok(())
     }
@@ -127,15 +137,15 @@ impl ParquetEncoder {
         }
     }
 
-    /// Ends the file and returns what was not taken out yet.
+    /// Ends the file and returns what was not taken out yet, and the rows that the footer states.
     ///
     /// # Errors
     /// Never in practice: writing to memory.
-    pub(super) fn finish(self) -> Result<Vec<u8>> {
-        match self.writer {
-            Some(writer) => Ok(writer.into_inner()?),
-            None => Ok(self.empty),
-        }
+    pub(super) fn finish(self) -> Result<(Vec<u8>, u64)> {
+        let Some(mut writer) = self.writer else { return Ok((self.empty, 0)) };
+        let footer = writer.finish()?;
+        let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
+        Ok((std::mem::take(writer.inner_mut()), rows))
     }
 }
 
@@ -169,6 +179,21 @@ fn begin(
     Ok(ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema.arrow), options)?)
 }
 
+/// Bytes of the batch's text and binary values.
+fn text_bytes(batch: &RecordBatch) -> usize {
+    let span = |offsets: &[i32]| match offsets {
+        [first, .., last] => usize::try_from(last - first).unwrap_or(0),
+        _ => 0,
+    };
+    (batch.columns().iter())
+        .map(|column| match column.data_type() {
+            DataType::Utf8 => column.as_string_opt::<i32>().map_or(0, |texts| span(texts.value_offsets())),
+            DataType::Binary => column.as_binary_opt::<i32>().map_or(0, |bytes| span(bytes.value_offsets())),
+            _ => 0,
+        })
+        .sum()
+}
+
 /// Whether a sample across the whole column has few distinct values. Rows are taken at even steps: the first rows of
 /// a sorted column repeat themselves more than the column does.
 fn repeats_itself(column: &ArrayRef) -> Result<bool> {
@@ -187,7 +212,7 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;
-    use crate::core::limits::{MIB, R2_PART_BYTES};
+    use crate::core::limits::R2_PART_BYTES;
     use crate::core::table::TableColumn;
 
     fn table(columns: usize, column_type: ColumnType) -> TableSchema {
@@ -234,6 +259,16 @@ mod tests {
         assert!(groups > 5, "{groups}");
         assert!(long <= ROW_GROUP_BYTES + R2_PART_BYTES, "{long}");
         assert!(long <= short + R2_PART_BYTES, "{short} then {long}");
+    }
+
+    #[test]
+    fn i9_text_that_compresses_well_does_not_make_row_groups_nobody_can_read_back() {
+        let table = table(1, ColumnType::String);
+        let batch = |number: usize| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values((0..100).map(|_| format!("{number}").repeat(20_000))))
+        };
+        let (_, groups) = most_held(&table, 40, batch);
+        assert!(groups >= 40 * 100 * 20_000 / GROUP_TEXT_BYTES, "{groups}");
     }
 
     #[test]

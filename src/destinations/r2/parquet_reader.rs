@@ -10,7 +10,10 @@ use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
+use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData,
+};
 
 use super::layout::TableLayout;
 use super::manifest::Part;
@@ -24,8 +27,12 @@ const TAIL_BYTES: u64 = 64 * 1024;
 /// Ranges with at most this many bytes between them are fetched as one.
 const GAP_BYTES: u64 = 64 * 1024;
 
-/// Rows of a decoded batch.
+/// Most rows of a decoded batch.
 const BATCH_ROWS: usize = 16 * 1024;
+
+/// Text and binary values of a decoded batch, on the average of its row group. Where a selection picks the longest ones only,
+/// the batch holds the whole group's at worst: [`GROUP_TEXT_BYTES`](super::parquet_encoder::GROUP_TEXT_BYTES).
+const BATCH_TEXT_BYTES: i64 = 4 * 1024 * 1024;
 
 /// One part, its footer read.
 pub(super) struct PartReader {
@@ -65,26 +72,50 @@ impl PartReader {
         FileSchema { arrow: Arc::clone(self.footer.schema()), parquet: self.footer.parquet_schema().clone() }
     }
 
-    /// Reads the named columns, in the file's order, of the selected rows; everything where `None` says so.
+    /// What the footer says of the file.
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        self.footer.metadata()
+    }
+
+    /// Reads the named columns, in the file's order, of the selected rows of the named row groups; everything where
+    /// `None` says so. A selection counts rows of those groups only.
     ///
     /// # Errors
     /// A damaged file.
     pub(super) fn read(
         &self,
         columns: Option<&[&str]>,
+        groups: Option<Vec<usize>>,
         selection: Option<RowSelection>,
     ) -> Result<PartStream<'_>> {
-        let mut builder =
-            ParquetPushDecoderBuilder::new_with_metadata(self.footer.clone()).with_batch_size(BATCH_ROWS);
-        if let Some(columns) = columns {
-            let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
-            builder = builder.with_projection(mask);
+        let mask = match columns {
+            Some(columns) => ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied()),
+            None => ProjectionMask::all(),
+        };
+        let rows = self.footer.metadata().row_groups().iter().map(|group| batch_rows(group, &mask)).min();
+        let mut builder = ParquetPushDecoderBuilder::new_with_metadata(self.footer.clone())
+            .with_batch_size(rows.unwrap_or(BATCH_ROWS))
+            .with_projection(mask);
+        if let Some(groups) = groups {
+            builder = builder.with_row_groups(groups);
         }
         if let Some(selection) = selection {
             builder = builder.with_row_selection(selection);
         }
         Ok(PartStream { reader: self, decoder: builder.build()? })
     }
+}
+
+/// Rows to decode at once: compressed or repeated, 20 KB a row takes hardly any room in the file and all of it here (I9).
+fn batch_rows(group: &RowGroupMetaData, mask: &ProjectionMask) -> usize {
+    let text: i64 = (group.columns().iter().enumerate())
+        .filter(|(leaf, column)| {
+            mask.leaf_included(*leaf) && column.column_type() == PhysicalType::BYTE_ARRAY
+        })
+        .map(|(_, column)| column.unencoded_byte_array_data_bytes().unwrap_or(column.uncompressed_size()))
+        .sum();
+    let rows = group.num_rows().saturating_mul(BATCH_TEXT_BYTES) / text.max(1);
+    usize::try_from(rows).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 
 /// The batches of a part.

@@ -41,6 +41,7 @@ impl Engine {
             .await?;
         let level = if progress.error.is_some() { LogLevel::Warning } else { LogLevel::Info };
         self.log_run(level, "run_end", spec, ended(&progress));
+        self.announce().await;
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
                 // Ignored on purpose: what is not confirmed now is confirmed by the next run; success does not hang
@@ -54,12 +55,16 @@ impl Engine {
 
 /// A run's end, for the log.
 fn ended(progress: &RunProgress) -> Value {
-    let counts = progress.tables.iter().fold(Counts::default(), |sum, table| sum.plus(table.counts));
+    let sum = |of: fn(&Counts) -> u64| {
+        progress.tables.iter().map(|table| of(&table.counts)).fold(0, u64::saturating_add)
+    };
     json!({
         "state": progress.state,
         "seconds": progress.ended_at.unwrap_or_default().saturating_sub(progress.started_at) / 1_000_000,
         "tables": progress.tables.len(),
-        "counts": counts,
+        "rows_read": sum(|counts| counts.read),
+        "rows_written": sum(|counts| counts.written),
+        "bytes": sum(|counts| counts.bytes),
         "retries": progress.effort.retries,
         "error": progress.error,
     })

@@ -35,14 +35,15 @@ impl Sync<'_> {
                 self.done(order)?;
             }
             Outcome::ChunkDurable { receipt, effort } => {
-                self.chunk_durable(order, required(stream)?, &receipt)?;
                 self.state.add_effort(effort)?;
+                let recorded = self.chunk_durable(order, required(stream)?, &receipt);
+                self.fail_if_unequal(recorded, order, kind, stream, now)?;
             }
             Outcome::Published { receipt } => {
                 let stream = required(stream)?;
-                self.published(stream, &receipt)?;
+                let recorded = self.published(stream, &receipt).and_then(|()| self.done(order));
                 self.state.put(&format!("until.{stream}"), &now)?;
-                self.done(order)?;
+                self.fail_if_unequal(recorded, order, kind, Some(stream), now)?;
             }
             Outcome::Closed => {
                 self.done(order)?;
@@ -55,6 +56,24 @@ impl Sync<'_> {
         self.state.record_wakes(1, now)?;
         let table = stream.map(|stream| self.table_progress(stream)).transpose()?.flatten();
         Ok(SyncReply::Recorded { phase: self.phase()?.to_owned(), table: table.map(Box::new) })
+    }
+
+    /// An order whose counts do not add up failed, whatever its worker believes (I5); left leased, it would only be
+    /// noticed when the lease runs out.
+    fn fail_if_unequal(
+        &self,
+        recorded: Result<()>,
+        order: i64,
+        kind: Kind,
+        stream: Option<i64>,
+        now: i64,
+    ) -> Result<()> {
+        match recorded {
+            Err(error) if error.kind() == ErrorKind::Mismatch => {
+                self.failed(order, kind, stream, ErrorReport::from(&error), u8::MAX, now)
+            }
+            recorded => recorded,
+        }
     }
 
     fn order(&self, order: i64) -> Result<(Kind, Option<i64>)> {
@@ -123,9 +142,10 @@ impl Sync<'_> {
             )));
         }
         let counts = receipt.counts();
+        counts.check(format_args!("the receipt of chunk {index} of {name}"))?;
         self.state.sql.exec(
             "UPDATE orders SET state = 'done', error = NULL, receipt = ?2, rows_read = ?3, rows_filtered = ?4, \
-             rows_written = ?5, rows_deleted = ?6, bytes = ?7 WHERE id = ?1",
+             rows_written = ?5, rows_deleted = ?6, bytes = ?7, source_rows = ?8 WHERE id = ?1",
             &[
                 order.into(),
                 json(receipt)?,
@@ -134,6 +154,7 @@ impl Sync<'_> {
                 count(counts.written),
                 count(counts.deleted),
                 count(counts.bytes),
+                counts.source_rows.map_or(SqlValue::Null, count),
             ],
         )?;
         Ok(())
@@ -149,7 +170,19 @@ impl Sync<'_> {
         Ok((StreamName::new(row.text(0)?.unwrap_or_default(), row.text(1)?.unwrap_or_default()), chunk.index))
     }
 
+    /// I5, the table's side: what the destination found in the published table is the sum of what the chunks' receipts
+    /// say. A table that fails this moves no cursor.
     fn published(&self, stream: i64, receipt: &TableReceipt) -> Result<()> {
+        let table = self.table_progress(stream)?.ok_or_else(|| Error::internal("no such stream"))?;
+        let what = format!("table {}.{}", table.schema, table.table);
+        table.counts.check(&what)?;
+        if receipt.written != table.counts.written {
+            let (found, sum) = (receipt.written, table.counts.written);
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("{what}: {found} rows were published, its chunks wrote {sum}"),
+            ));
+        }
         self.state.sql.exec(
             "UPDATE streams SET state = 'published', receipt = ?2 WHERE id = ?1",
             &[stream.into(), json(receipt)?],

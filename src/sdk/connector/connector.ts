@@ -7,6 +7,7 @@ import type { ListOptions, Listing } from '../pages.js'
 import type { ConnectionsResource } from '../resources/connections.js'
 import type { Connection, ErrorReport, LogEvent, Run, RunProgress, Scope } from '../types.js'
 import type { ConnectorDefinition } from './definition.js'
+import type { ConnectorPlan } from './plan.js'
 import type { Provisioner } from './provisioner.js'
 import { type SyncProgress, type SyncResult, hasEnded, progressOf, resultOf } from './run.js'
 import { type ConnectorStatus, statusOf } from './status.js'
@@ -56,6 +57,16 @@ export class Connector {
     const connection = await this.#deps.provisioner.ensure(this.#definition, options)
     this.#connectionId = connection.id
     return connection
+  }
+
+  /** What {@link ensure} would create or change, without doing it. */
+  plan(options: RequestOptions = {}): Promise<ConnectorPlan> {
+    return this.#deps.provisioner.plan(this.#definition, options)
+  }
+
+  /** The connection, if the service holds one; nothing is created. */
+  find(options: RequestOptions = {}): Promise<Connection | undefined> {
+    return this.#deps.provisioner.find(this.#definition, options)
   }
 
   /**

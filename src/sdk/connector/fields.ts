@@ -25,12 +25,29 @@ export function differingFields(current: Connection, wanted: Settings): Fields {
   return fields
 }
 
-/**
- * `Every 15  minutes` is `every 15 minutes`. The service answers with its own wording (`every hour` for `hourly`); a
- * phrase of another wording is sent again, and changes nothing there when it means the same.
- */
+const MINUTES: Record<string, number> = { minute: 1, minutes: 1, min: 1, mins: 1, hour: 60, hours: 60, day: 1440, days: 1440 }
+const ALONE: Record<string, string> = { hourly: 'every hour', daily: 'every day', manually: 'manual' }
+
+/** Whether the service would word the phrase as it words the current one; it answers in its own words. */
 function samePhrase(wanted: string, current: string): boolean {
-  return wanted.trim().toLowerCase().replaceAll(/\s+/g, ' ') === current
+  return inWordsOfService(wanted) === current
+}
+
+/** `Hourly` and `every 60  minutes` are `every hour`. What is not understood stays as it is: the service will refuse it. */
+function inWordsOfService(phrase: string): string {
+  const text = phrase.trim().toLowerCase().replaceAll(/\s+/g, ' ')
+  const [, span = text, time = ''] = /^(.*?)( at .*)?$/.exec(text) ?? []
+  const words = ALONE[span] ?? span
+  const [, count = '1', unit = ''] = /^every (?:(\d+) )?([a-z]+)$/.exec(words) ?? []
+  const minutes = Number(count) * (MINUTES[unit] ?? Number.NaN)
+  return (Number.isNaN(minutes) ? words : everyMinutes(minutes)) + time.replace(/^ at (\d):/, ' at 0$1:')
+}
+
+function everyMinutes(minutes: number): string {
+  if (minutes === 1) return 'every minute'
+  if (minutes === 60) return 'every hour'
+  if (minutes === 1440) return 'every day'
+  return minutes % 60 === 0 ? `every ${minutes / 60} hours` : `every ${minutes} minutes`
 }
 
 /** Databases bring schemas of their own and get a prefix for them; everything else gets one schema. */

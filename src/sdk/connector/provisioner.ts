@@ -5,17 +5,20 @@ import { ConflictError, InvalidInputError, NotFoundError, SetupTestsFailedError 
 import type { ConnectionsResource } from '../resources/connections.js'
 import type { DestinationsResource } from '../resources/destinations.js'
 import type { GroupsResource } from '../resources/groups.js'
+import type { MetadataResource } from '../resources/metadata.js'
 import type { Config, Connection, ConnectionPatch, Destination, SetupTest } from '../types.js'
 import type { ConnectorDefinition } from './definition.js'
 import { type Desired, canonicalJson, desired } from './desired.js'
 import { difference } from './difference.js'
 import { definitionFields, differingFields, schemaField } from './fields.js'
 import { KeyedLock } from './lock.js'
+import { type ConnectorPlan, planFor, secretFields } from './plan.js'
 
 interface Api {
   groups: GroupsResource
   destinations: DestinationsResource
   connections: ConnectionsResource
+  metadata: MetadataResource
 }
 
 export class Provisioner {
@@ -49,6 +52,21 @@ export class Provisioner {
     const want = await desired(definition, this.#env)
     const groupId = await this.#findGroup(want.group.name, options)
     return groupId === undefined ? undefined : this.#findConnection(groupId, want.connection.schema, options)
+  }
+
+  /** What {@link ensure} would do. Only reads; refuses what `ensure` would refuse before it changes anything. */
+  async plan(definition: ConnectorDefinition, options: RequestOptions): Promise<ConnectorPlan> {
+    const want = await desired(definition, this.#env)
+    this.#claim(definition.id, want)
+    const { schema, service } = want.connection
+    const type = await this.#api.metadata.connectorType(service, options)
+    const groupId = await this.#findGroup(want.group.name, options)
+    const destination = groupId === undefined ? undefined : await this.#findDestination(groupId, options)
+    if (destination !== undefined) mustBeOfKind(want, destination)
+    const connection = groupId === undefined ? undefined : await this.#findConnection(groupId, schema, options)
+    if (connection === undefined) await this.#mustNotBeElsewhere(definition.id, schema, service, options)
+    else mustBeOfService(definition.id, service, connection)
+    return planFor(definition.id, want, { groupId, destination, connection }, secretFields(type.config))
   }
 
   /** `a-b` and `a_b` give the same schema name, hence the same connection: refuse the second. */
@@ -109,13 +127,7 @@ export class Provisioner {
       mustPass(nameOf(want), groupId, created.setup_tests)
       return groupId
     }
-    if (current.service !== service) {
-      throw new ConflictError(
-        `Group ${want.group.name} holds a ${current.service} destination, not ${service}: choose another ` +
-          '`destination.group`.',
-        { code: 'Conflict' },
-      )
-    }
+    mustBeOfKind(want, current)
     const { patch, test } = this.#patchFor(groupId, config, current.config)
     const run_setup_tests = test || current.setup_status !== 'CONNECTED'
     if (patch !== undefined || run_setup_tests) {
@@ -192,13 +204,7 @@ export class Provisioner {
 
   async #update(id: string, want: Desired, current: Connection, options: RequestOptions): Promise<Connection> {
     const { service, config } = want.connection
-    if (current.service !== service) {
-      throw new ConflictError(
-        `Connector ${id} is a ${current.service} connection at the service (${current.id}), not ${service}. Delete it ` +
-          'first, or choose another id.',
-        { code: 'Conflict' },
-      )
-    }
+    mustBeOfService(id, service, current)
     const patch: ConnectionPatch = differingFields(current, want.connection)
     const { patch: configPatch, test } = this.#patchFor(current.id, config, current.config)
     if (configPatch !== undefined) patch.config = configPatch
@@ -243,6 +249,24 @@ async function orOnConflict<T>(create: () => Promise<T>, find: () => Promise<T |
 
 function nameOf({ group, destination }: Desired): string {
   return `The ${destination.service} destination of group ${group.name}`
+}
+
+function mustBeOfKind({ group, destination }: Desired, current: Destination): void {
+  if (current.service === destination.service) return
+  throw new ConflictError(
+    `Group ${group.name} holds a ${current.service} destination, not ${destination.service}: choose another ` +
+      '`destination.group`.',
+    { code: 'Conflict' },
+  )
+}
+
+function mustBeOfService(id: string, service: string, current: Connection): void {
+  if (current.service === service) return
+  throw new ConflictError(
+    `Connector ${id} is a ${current.service} connection at the service (${current.id}), not ${service}. Delete it ` +
+      'first, or choose another id.',
+    { code: 'Conflict' },
+  )
 }
 
 function mustPass(what: string, id: string, tests: SetupTest[] | null | undefined): void {

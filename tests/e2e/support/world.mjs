@@ -43,7 +43,7 @@ export async function until(look, what, patienceMs = PATIENCE_MS) {
 }
 
 /** What a person does over REST. `service` is asked for each time, because tests restart it. */
-function person(service, pg) {
+export function person(service, pg) {
   let groups = 0;
 
   /** A request that must succeed; gives `data`. */
@@ -117,7 +117,7 @@ function person(service, pg) {
   }
 
   /** Reads all history again, to the end. */
-  const resync = (id, scope) => started(id, "resync", scope ? { scope } : {});
+  const resync = (id, scope, patienceMs) => started(id, "resync", scope ? { scope } : {}, patienceMs);
 
   /** As `sync`, and it must succeed. */
   const synced = async (id, patienceMs) => successful(await sync(id, patienceMs));

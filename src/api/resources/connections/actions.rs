@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::body::ConnectionBody;
 use super::edit::next_due;
-use super::{EDIT_ATTEMPTS, found};
+use super::{EDIT_ATTEMPTS, events, found};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, Route, handler};
 use crate::api::{Services, setup};
-use crate::control::{Connection, DueChange, SetupState, SyncStateChange};
+use crate::control::{Connection, DueChange, LogEvent, SetupState, SyncStateChange};
 use crate::core::Error;
 use crate::core::catalog::StreamName;
 use crate::core::schedule::Zone;
@@ -91,12 +91,18 @@ async fn test(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Connecti
         } else {
             DueChange::Keep
         };
-        if services.control.save_connection(&connection, None, due, SyncStateChange::Keep).await? {
+        let events = vec![events::tested(&connection.id, &connection.setup_tests, now)];
+        if services.control.save_connection(&connection, None, due, SyncStateChange::Keep, &events).await? {
+            services.syncs.announce().await;
             let body = ConnectionBody::full(found(services, call).await?, now);
             return Answer::new("Setup tests have been completed", &body);
         }
     }
     Err(ApiError::conflict("The connection is being edited by others. Try again"))
+}
+
+fn now(services: &Services) -> i64 {
+    services.ports.clock.now_micros()
 }
 
 async fn start(
@@ -127,6 +133,9 @@ async fn sync_now(services: &Services, call: &Call<'_>, force: bool) -> ApiResul
     let id = &connection.id;
     Ok(Answer::done(match start(services, &connection, request).await? {
         StartOutcome::Started { .. } => {
+            if force {
+                events::log(services, LogEvent::info(id, "force_update_connector", now(services))).await?;
+            }
             format!("Sync has been successfully triggered for connection with id '{id}'")
         }
         StartOutcome::AlreadyRunning { .. } | StartOutcome::AlreadyServed => {
@@ -144,6 +153,7 @@ async fn resync(services: &Services, call: &Call<'_>, body: ResyncBody) -> ApiRe
     let request = StartRequest { trigger: Trigger::Resync, due_at: None, force: true, scope };
     start(services, &connection, request).await?;
     let id = &connection.id;
+    events::log(services, LogEvent::info(id, "resync_connector", now(services))).await?;
     Ok(Answer::done(format!("Sync has been successfully triggered for connection with id '{id}'")))
 }
 
@@ -166,8 +176,11 @@ async fn resync_streams(
     connection: &Connection,
     scope: Vec<StreamName>,
 ) -> ApiResult<Answer<NoData>> {
+    let tables = scope.iter().map(ToString::to_string).collect::<Vec<_>>();
     let request = StartRequest { trigger: Trigger::Resync, due_at: None, force: true, scope: Some(scope) };
     start(services, connection, request).await?;
+    let event = LogEvent::info(&connection.id, "resync_table", now(services));
+    events::log(services, LogEvent { data: json!({ "tables": tables }), ..event }).await?;
     Ok(Answer::done("Re-sync has been triggered successfully"))
 }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::body::ConnectionBody;
+use super::events;
 use crate::api::config;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::{Call, Caller};
@@ -239,12 +240,14 @@ pub(crate) async fn create(
             None
         },
     };
-    if !services.control.create_connection(&connection).await? {
+    let events = events::created(&connection.id, &connection.setup_tests, services.ports.clock.now_micros());
+    if !services.control.create_connection(&connection, &events).await? {
         return Err(ApiError::conflict(format!(
             "config: The group has a connection called '{}' already. Choose another schema name",
             connection.schema_name
         )));
     }
+    services.syncs.announce().await;
     let id = connection.id;
     let stored = services.control.connection(&id).await?;
     let stored = stored.ok_or_else(|| ApiError::not_found("Connection", &id))?;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::body::ConnectionBody;
 use super::create::{Extras, Timing, name_in, refuse_auth};
-use super::{EDIT_ATTEMPTS, found};
+use super::{EDIT_ATTEMPTS, events, found};
 use crate::api::config::{self, CheckedConfig};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -45,6 +45,8 @@ struct Edited {
     config: Option<CheckedConfig>,
     due: DueChange,
     sync_state: SyncStateChange,
+    /// Whether the setup tests ran.
+    tested: bool,
 }
 
 pub(crate) async fn edit(
@@ -56,12 +58,12 @@ pub(crate) async fn edit(
     for _ in 0..EDIT_ATTEMPTS {
         let edited = apply(services, found(services, call).await?, &patch).await?;
         let config = edited.config.as_ref().map(|config| &config.clear);
-        let saved = services
-            .control
-            .save_connection(&edited.connection, config, edited.due, edited.sync_state)
-            .await?;
-        if saved {
+        let (due, sync_state) = (edited.due, edited.sync_state);
+        let now = services.ports.clock.now_micros();
+        let events = events::edited(&edited.connection, sync_state, edited.tested, now);
+        if services.control.save_connection(&edited.connection, config, due, sync_state, &events).await? {
             after(services, &edited, &patch).await?;
+            services.syncs.announce().await;
             let body = ConnectionBody::full(found(services, call).await?, services.ports.clock.now_micros());
             return Answer::new("Connection has been updated", &body);
         }
@@ -101,7 +103,8 @@ async fn apply(
     } else {
         DueChange::Set(next_due(&connection, &schedule, services.ports.clock.now_micros()))
     };
-    Ok(Edited { connection, config, due, sync_state })
+    let tested = runs_tests(patch);
+    Ok(Edited { connection, config, due, sync_state, tested })
 }
 
 /// What decides whether the clock may start a connection.
@@ -129,12 +132,16 @@ pub(super) fn next_due(connection: &Connection, schedule: &Schedule, now: i64) -
     schedule::next_due(schedule, connection.succeeded_at.max(connection.failed_at), now)
 }
 
+fn runs_tests(patch: &ConnectionPatch) -> bool {
+    patch.run_setup_tests.unwrap_or(patch.config.is_some())
+}
+
 async fn check_config(
     services: &Services,
     connection: &mut Connection,
     patch: &ConnectionPatch,
 ) -> ApiResult<Option<CheckedConfig>> {
-    let run_tests = patch.run_setup_tests.unwrap_or(patch.config.is_some());
+    let run_tests = runs_tests(patch);
     if patch.config.is_none() && !run_tests {
         return Ok(None);
     }

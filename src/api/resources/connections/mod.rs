@@ -4,6 +4,8 @@ mod actions;
 mod body;
 mod create;
 mod edit;
+mod events;
+mod reconcile;
 
 pub(crate) use body::ConnectionBody;
 
@@ -57,6 +59,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .details("Its history is deleted with it; the data at the destination is not touched."),
     ];
     routes.extend(actions::routes());
+    routes.extend(reconcile::routes());
     routes
 }
 
@@ -97,5 +100,6 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
     let connection = found(services, call).await?;
     services.syncs.forget(&connection.id).await?;
     services.control.delete_connection(&connection.id).await?;
+    services.syncs.announce().await;
     Ok(Answer::done(format!("Connection with id '{}' has been deleted", connection.id)))
 }

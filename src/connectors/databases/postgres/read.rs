@@ -23,14 +23,17 @@ use crate::core::{Error, ErrorKind, Result};
 /// A chunk whose transaction is open: its table is locked against change of shape and is what was planned.
 pub(super) struct OpenChunk {
     stream: String,
-    select: String,
-    columns: Vec<(String, Passage)>,
+    /// What is copied.
+    pub(super) select: String,
+    /// The columns that come, and how.
+    pub(super) columns: Vec<(String, Passage)>,
 }
 
 /// The table as it stands when a chunk is read.
 #[derive(Deserialize)]
 struct Standing {
     oid: u32,
+    files: Vec<u32>,
     horizon: Xid,
     columns: Vec<CatalogColumn>,
 }
@@ -66,6 +69,11 @@ pub(super) async fn open(
     };
     if standing.oid != range.relation.oid {
         return Err(changed(format!("{stream} was replaced by another table of the same name")));
+    }
+    if range.pages.is_some() && standing.files != range.files {
+        return Err(changed(format!(
+            "{stream} was rewritten (VACUUM FULL, CLUSTER, TRUNCATE) while it was read"
+        )));
     }
     if standing.horizon < range.horizon {
         let message =
@@ -113,12 +121,20 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
     // The COMMIT's answer comes after COPY's own completion, which holds the server's count (I5).
     session.query("COMMIT", &during).await?;
+    let arrived = decoder.total();
     match session.copied() {
-        Some(sent) if sent != decoder.total() => Err(Error::new(
+        Some(sent) if sent == arrived => {
+            sink.source_counted(sent);
+            Ok(arrived)
+        }
+        Some(sent) => Err(Error::new(
             ErrorKind::Mismatch,
-            format!("The server sent {sent} rows of {stream}, {} arrived", decoder.total()),
+            format!("The server sent {sent} rows of {stream}, {arrived} arrived"),
         )),
-        _ => Ok(decoder.total()),
+        None => Err(Error::new(
+            ErrorKind::Mismatch,
+            format!("The server did not say how many rows of {stream} it sent; {arrived} arrived"),
+        )),
     }
 }
 
@@ -179,8 +195,14 @@ fn changed(message: String) -> Error {
 
 fn standing_query(major_version: u32, range: &Range) -> String {
     format!(
-        "WITH RECURSIVE {domains} SELECT json_build_object('oid', c.oid::int8, 'horizon', {horizon}, 'columns', {columns}) \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname = {table}",
+        "WITH RECURSIVE {domains}, target AS (\
+           SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+           WHERE n.nspname = {schema} AND c.relname = {table}), \
+         tree(member) AS (SELECT oid FROM target UNION ALL \
+           SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.member) \
+         SELECT json_build_object('oid', c.oid::int8, 'horizon', {horizon}, 'columns', {columns}, 'files', \
+           (SELECT coalesce(json_agg(coalesce(pg_relation_filenode(m.oid)::int8, 0) ORDER BY m.oid), '[]') \
+            FROM tree t JOIN pg_class m ON m.oid = t.member WHERE m.relkind IN ('r', 'm'))) FROM target c",
         domains = sql::DOMAINS,
         horizon = sql::horizon(major_version),
         columns = sql::columns(major_version),

@@ -38,6 +38,8 @@ pub(super) struct Part {
     /// Name and oid.
     #[serde(flatten)]
     pub(super) relation: RelationRef,
+    /// `pg_relation_filenode`: another one after the table was rewritten.
+    pub(super) file: u32,
     /// Heap pages.
     pub(super) pages: u32,
     /// Bytes of the heap and its TOAST table.
@@ -125,6 +127,7 @@ SELECT json_build_object(
  'next', {next},
  'parts', (SELECT coalesce(json_agg(json_build_object(
      'oid', m.oid::int8, 'schema', s.nspname, 'table', m.relname,
+     'file', coalesce(pg_relation_filenode(m.oid)::int8, 0),
      'pages', coalesce(pg_relation_size(m.oid), 0) / current_setting('block_size')::int8,
      'bytes', coalesce(pg_relation_size(m.oid), 0) + coalesce(pg_relation_size(m.reltoastrelid), 0),
      'rows', m.reltuples::int8,
