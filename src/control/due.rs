@@ -5,10 +5,11 @@ use super::row::Row;
 use crate::core::Result;
 use crate::ports::Statement;
 
-/// Holds for connections that the clock may start now (?1). Paused, incomplete and syncing ones are left out, and manual
-/// ones unless their sync was rescheduled.
+/// Holds for connections that the clock may start now (?1). Paused, incomplete and syncing ones are left out, so are those
+/// that wait for the time their source asked for, and manual ones unless their sync was rescheduled.
 pub(super) const IS_DUE: &str = "next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 \
     AND (schedule_type = 'auto' OR rescheduled_for IS NOT NULL) \
+    AND (rescheduled_for IS NULL OR rescheduled_for <= ?1) \
     AND setup_state <> 'incomplete' AND sync_state <> 'syncing'";
 
 impl ControlPlane {

@@ -12,6 +12,7 @@ mod destinations;
 mod fuzz;
 mod groups;
 mod harness;
+mod metadata;
 mod metrics;
 mod projections;
 mod protocol;

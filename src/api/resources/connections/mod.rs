@@ -4,7 +4,7 @@ mod actions;
 mod body;
 mod create;
 mod edit;
-mod events;
+pub(crate) mod events;
 mod reconcile;
 
 pub(crate) use body::ConnectionBody;
