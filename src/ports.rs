@@ -35,6 +35,12 @@ pub trait Random {
     fn fill(&self, buffer: &mut [u8]) -> Result<()>;
 }
 
+/// The service's own log: one JSON object a line, for machines.
+pub trait Log {
+    /// Writes a line. `urgent` ones are for somebody to look at.
+    fn line(&self, urgent: bool, json: &str);
+}
+
 /// Waiting without burning CPU.
 #[async_trait(?Send)]
 pub trait Timer {

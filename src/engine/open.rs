@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::connectors::{Source, SyncMode};
 use crate::control::{Connection, DestinationRecord};
-use crate::core::schedule::{ScheduleKind, next_due};
+use crate::core::schedule::{ScheduleKind, Zone, next_due};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::Destination;
 
@@ -54,9 +54,9 @@ impl Engine {
             return Ok(None);
         }
         let destination = self.control.destination(&connection.group_id).await?;
-        let offset = destination.as_ref().map_or("0", |record| &record.time_zone_offset);
+        let zone = destination.as_ref().map_or_else(|| Ok(Zone::default()), DestinationRecord::zone)?;
         let now = self.ports.clock.now_micros();
-        Ok(next_due(&connection.schedule(offset)?, connection.next_due_at.or(Some(now)), now))
+        Ok(next_due(&connection.schedule(zone)?, connection.next_due_at.or(Some(now)), now))
     }
 }
 

@@ -150,6 +150,19 @@ impl Advance {
     }
 }
 
+impl Task {
+    /// For logs.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::PlanRun => "plan_run",
+            Self::PlanStream { .. } => "plan_stream",
+            Self::Read { .. } => "read",
+            Self::Publish { .. } => "publish",
+            Self::Close { .. } => "close",
+        }
+    }
+}
+
 /// What came of an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

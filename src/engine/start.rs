@@ -1,6 +1,8 @@
 //! Opening a run.
 
-use crate::control::{Connection, RunStarted};
+use serde_json::json;
+
+use crate::control::{Connection, LogLevel, RunStarted};
 use crate::core::fault_point::FaultPoint;
 use crate::core::{Error, ErrorKind, Result};
 
@@ -38,6 +40,10 @@ impl Engine {
             self.actors.connector(connection_id, ConnectorRequest::Forget).await?;
             self.actors.sync(&run.run_id, SyncRequest::Forget).await?;
             return Err(unknown(connection_id));
+        }
+        if let StartOutcome::Started { .. } = outcome {
+            let details = json!({ "trigger": trigger_name(run.trigger), "number": run.number });
+            self.log_run(LogLevel::Info, "run_start", &run, details);
         }
         self.ports.reach(FaultPoint::AfterStart, &run.run_id).await?;
         self.announce().await;

@@ -57,6 +57,17 @@ pub enum StartOutcome {
     AlreadyServed,
 }
 
+/// How the reading of one table goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Attempts at its chunks so far; a chunk that is read without trouble takes one.
+    pub attempts: u32,
+    /// When its chunks were planned, microseconds UTC.
+    pub since: Option<i64>,
+    /// When it was published, microseconds UTC.
+    pub until: Option<i64>,
+}
+
 /// Progress of one table in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TableProgress {
@@ -78,6 +89,10 @@ pub struct TableProgress {
     pub estimated_rows: Option<u64>,
     /// Live rows at the destination after publishing, where it can tell cheaply.
     pub live_rows: Option<u64>,
+    /// How its reading goes; the API makes rates of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub pace: Option<Pace>,
     /// What went wrong.
     pub error: Option<ErrorReport>,
 }

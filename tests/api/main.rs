@@ -13,6 +13,7 @@ mod fuzz;
 mod groups;
 mod harness;
 mod metadata;
+mod metrics;
 mod projections;
 mod protocol;
 mod real;

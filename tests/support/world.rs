@@ -35,6 +35,7 @@ pub struct Inner {
     pub analytics: Rc<SqliteDatabase>,
     pub lake: Rc<super::objects::MemoryBucket>,
     pub registry: Registry,
+    pub log: RefCell<Vec<String>>,
     /// What happens at a border that is reached next, if it is this one.
     pub trap: Cell<Option<(FaultPoint, Trap)>>,
     /// Borders reached so far.
@@ -138,6 +139,7 @@ impl World {
             analytics: Rc::new(SqliteDatabase::with_d1_limits()),
             lake: Rc::new(super::objects::MemoryBucket::default()),
             registry,
+            log: RefCell::default(),
             trap: Cell::new(None),
             reached: RefCell::default(),
             died: Cell::new(false),
@@ -170,6 +172,8 @@ impl World {
             ports: self.ports(),
             actors: Rc::new(self.clone()),
             outbox: Rc::new(self.clone()),
+            log: Rc::new(self.clone()),
+            retention_days: 90,
             memory: || 0,
         })
     }
@@ -346,6 +350,12 @@ impl Random for Outside {
 impl Clock for World {
     fn now_micros(&self) -> i64 {
         self.0.now.get()
+    }
+}
+
+impl Log for World {
+    fn line(&self, _: bool, json: &str) {
+        self.0.log.borrow_mut().push(json.to_owned());
     }
 }
 

@@ -115,6 +115,7 @@ impl<'a> ChunkSink<'a> {
             encode: micros(self.inside.saturating_sub(destination_wait)),
             destination_wait: micros(destination_wait),
             peak_memory: u64::try_from(memory).unwrap_or(u64::MAX),
+            retries: 0,
         };
         Ok((receipt, effort))
     }

@@ -17,6 +17,7 @@ use crate::api::{Services, setup};
 use crate::control::{Connection, DueChange, LogEvent, SetupState, SyncStateChange};
 use crate::core::Error;
 use crate::core::catalog::StreamName;
+use crate::core::schedule::Zone;
 use crate::engine::{StartOutcome, StartRequest, Trigger};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -103,8 +104,8 @@ async fn test(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Connecti
         // Only leaving `incomplete` makes the clock notice a connection.
         let due = if before == SetupState::Incomplete && connection.setup_state == SetupState::Connected {
             let zone = services.control.destination(&connection.group_id).await?;
-            let zone = zone.map_or_else(|| "0".to_owned(), |destination| destination.time_zone_offset);
-            DueChange::Set(next_due(&connection, &connection.schedule(&zone)?, now))
+            let zone = zone.map_or_else(|| Ok(Zone::default()), |destination| destination.zone())?;
+            DueChange::Set(next_due(&connection, &connection.schedule(zone)?, now))
         } else {
             DueChange::Keep
         };

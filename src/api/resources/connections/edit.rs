@@ -14,7 +14,7 @@ use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::control::{Connection, DueChange, SetupState, SyncStateChange};
 use crate::core::Error;
-use crate::core::schedule::{self, Schedule, ScheduleKind};
+use crate::core::schedule::{self, Schedule, ScheduleKind, Zone};
 use crate::core::settings::SchemaChangePolicy;
 use crate::engine::{StartRequest, Trigger};
 
@@ -80,9 +80,9 @@ async fn apply(
     patch.extras.apply(&mut connection.extra)?;
     let was = Schedulable::of(&connection);
     let destination = services.control.destination(&connection.group_id).await?;
-    let zone = destination.map_or_else(|| "0".to_owned(), |destination| destination.time_zone_offset);
-    let present = connection.schedule(&zone)?;
-    let schedule = patch.timing.schedule(Some(&present), present.utc_offset_minutes)?;
+    let zone = destination.map_or_else(|| Ok(Zone::default()), |destination| destination.zone())?;
+    let present = connection.schedule(zone)?;
+    let schedule = patch.timing.schedule(Some(&present), zone)?;
     connection.schedule_type = schedule.kind;
     connection.sync_frequency = schedule.frequency_minutes;
     connection.daily_sync_time = schedule.daily_sync_time_text();
