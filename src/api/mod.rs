@@ -1,6 +1,6 @@
 //! The REST API, in Fivetran's shapes.
 //!
-//! A request walks through [`router`] (which resource?), [`auth`] (who asks?), [`conform`] (is the body what the
+//! A request walks through [`router`] (which resource?), [`auth`] (who asks?), [`access`] (may they?), [`conform`] (is the body what the
 //! resource takes?), one function of a file in [`resources`], and back through [`response`]. The table of routes is also
 //! what [`openapi`] is generated from, so the document cannot say anything else than the code does.
 //!
@@ -8,6 +8,7 @@
 //! they are. No web framework: they bring an executor, a body abstraction and a kilobyte of types for every route, and
 //! the routing itself is one `matchit` look-up.
 
+mod access;
 mod auth;
 mod config;
 mod conform;

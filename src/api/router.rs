@@ -8,9 +8,10 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
+use super::access::{Needs, authorize};
 use super::auth::authenticate;
 use super::error::{ApiError, ApiResult};
-use super::request::{ApiRequest, Call, Caller};
+use super::request::{ApiRequest, Call};
 use super::response::{ApiResponse, Envelope};
 use super::{Services, resources};
 use crate::core::Error;
@@ -41,10 +42,9 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
     let found = router.paths.at(path);
     let guarded = found.as_ref().map_or(!public, |found| found.value.guarded(&request.method));
     // Who is not known learns nothing, not even which paths there are. `OPTIONS` carries no credentials in browsers.
-    let caller = if guarded && request.method != "OPTIONS" {
-        authenticate(services, request).await?
-    } else {
-        Caller::Owner
+    let caller = match guarded && request.method != "OPTIONS" {
+        true => Some(authenticate(services, request).await?),
+        false => None,
     };
     let Ok(found) = found else {
         let message =
@@ -68,13 +68,17 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
         .map(|(name, value)| Ok((name.to_owned(), decode(name, value)?)))
         .collect::<ApiResult<Vec<_>>>()?;
     let query = url::form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
-    let call = Call { request, path, query, caller };
-    match route.run {
-        Run::Envelope(run) => {
+    match (route.run, caller) {
+        (Run::Envelope(_), None) => {
+            Err(Error::internal("A route for everybody answers in the envelope").into())
+        }
+        (Run::Envelope(run), Some(caller)) => {
+            let call = Call { request, path, query, caller };
+            authorize(services, &call, route.needs).await?;
             let envelope = run(services, &call, &route.body_schema).await?;
             Ok(ApiResponse::json(route.status, &envelope))
         }
-        Run::Plain(run) => run(services),
+        (Run::Plain(run), _) => run(services),
     }
 }
 
@@ -166,6 +170,8 @@ pub(crate) struct Route {
     pub(crate) status: u16,
     /// Query parameters, with what they do.
     pub(crate) query: &'static [(&'static str, &'static str)],
+    /// What it demands of who asks.
+    pub(crate) needs: Needs,
     pub(crate) run: Run,
     pub(crate) body: Option<SchemaOf>,
     pub(crate) data: Option<SchemaOf>,
@@ -186,6 +192,7 @@ impl Route {
         method: Method,
         path: &str,
         summary: &'static str,
+        needs: Needs,
         (run, body, data): (Run, Option<SchemaOf>, Option<SchemaOf>),
     ) -> Self {
         let body_schema = body.map(inline_schema).unwrap_or_default();
@@ -197,6 +204,7 @@ impl Route {
             details: "",
             status: 200,
             query: &[],
+            needs,
             run,
             body,
             data,
@@ -313,7 +321,7 @@ impl Methods {
     /// Only the plain answers are for everybody. An unknown method is as guarded as the path's other methods.
     fn guarded(&self, method: &str) -> bool {
         let route = self.route(method).or_else(|| self.0.values().next());
-        route.is_some_and(|route| matches!(route.run, Run::Envelope(_)))
+        route.is_some_and(|route| !route.needs.is_public())
     }
 
     fn allow(&self) -> String {

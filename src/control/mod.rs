@@ -10,13 +10,19 @@ pub mod definitions;
 pub mod deliveries;
 pub mod destinations;
 pub mod groups;
+pub mod identity;
 pub mod log_events;
+pub mod memberships;
 pub mod page;
+pub mod places;
 mod projections;
 pub mod receivers;
 pub(crate) mod row;
 pub mod runs;
+pub mod scope;
 pub mod streams;
+pub mod teams;
+pub mod users;
 pub mod vault;
 
 use std::rc::Rc;
@@ -25,7 +31,9 @@ pub use connections::{Alert, Connection, DueChange, NewConnection, SetupState, S
 pub use destinations::DestinationRecord;
 pub use log_events::{LogEvent, LogLevel};
 pub use page::{Keyset, Listing, Page};
+pub use places::{ObjectKind, Placed};
 pub use runs::{RunFinished, RunRecord, RunStarted, RunTask};
+pub use scope::Scope;
 pub use vault::{SealedJson, Vault};
 
 use crate::core::Result;
@@ -35,6 +43,7 @@ use crate::ports::{Clock, Random, SqlDatabase};
 /// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
 pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0001_control_plane.sql"),
+    include_str!("../../migrations/0004_identity.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
 );
 

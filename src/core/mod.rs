@@ -3,6 +3,7 @@
 //! Everything here is a function of its arguments, so every promise the product makes can be tested natively in
 //! microseconds. The outer rings bring the world in through [`crate::ports`].
 
+pub mod access;
 pub mod catalog;
 pub mod delivery;
 pub(crate) mod destination_names;
@@ -11,6 +12,7 @@ pub mod limits;
 pub mod naming;
 pub mod redact;
 pub mod retry;
+pub mod roles;
 pub mod run;
 pub mod schedule;
 pub mod schema_diff;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::{self, Items};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -18,6 +19,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/v1/metadata/connector-types",
             "List connector types",
+            Needs::KEY,
             handler!(list => Items<ConnectorTypeBody>),
         )
         .query(PAGED),
@@ -25,6 +27,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/v1/metadata/connector-types/{service}",
             "Read a connector type with the schema of its configuration",
+            Needs::KEY,
             handler!(get => ConnectorTypeBody),
         ),
     ]

@@ -5,17 +5,21 @@ mod connections;
 mod destinations;
 mod external_logging;
 mod groups;
+mod memberships;
 mod metadata;
+mod roles;
 mod root;
 mod runs;
 mod schemas;
+mod system_keys;
+mod teams;
 mod transformations;
 mod unavailable;
 mod users;
 mod webhooks;
 
 use super::Services;
-use super::request::{Call, Caller};
+use super::request::Call;
 use super::router::Route;
 
 /// Every route under its present name.
@@ -24,6 +28,10 @@ pub(crate) fn routes() -> Vec<Route> {
         root::routes(),
         account::routes(),
         users::routes(),
+        teams::routes(),
+        memberships::routes(),
+        roles::routes(),
+        system_keys::routes(),
         groups::routes(),
         destinations::routes(),
         connections::routes(),
@@ -42,10 +50,7 @@ pub(crate) fn routes() -> Vec<Route> {
 
 /// Who is asking, as `created_by` fields name it: a user or a key.
 fn actor(call: &Call<'_>) -> Option<String> {
-    Some(match &call.caller {
-        Caller::Owner => users::OWNER_USER.to_owned(),
-        Caller::Key(id) => id.clone(),
-    })
+    Some(call.caller.user_id.as_ref().unwrap_or(&call.caller.key_id).clone())
 }
 
 /// Whether this deployment runs on its user's own machine, where receivers may, too.

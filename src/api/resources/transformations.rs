@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::actor;
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -16,6 +17,8 @@ use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
 use crate::control::definitions::Definition;
+use crate::control::{ObjectKind, Scope};
+use crate::core::access::{Access, Resource};
 use crate::core::{Error, Result};
 
 const PROJECT: &str = "transformation_project";
@@ -32,61 +35,118 @@ pub(crate) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/transformations";
     const ONE: &str = "/v1/transformations/{transformation_id}";
     let mut routes = vec![
-        Route::new(Method::Get, PROJECTS, "List projects", handler!(projects => Items<ProjectBody>))
-            .query(PAGED),
+        Route::new(
+            Method::Get,
+            PROJECTS,
+            "List projects",
+            Needs::anywhere(Resource::Transformation, Access::Read),
+            handler!(projects => Items<ProjectBody>),
+        )
+        .query(PAGED),
         Route::new(
             Method::Post,
             PROJECTS,
             "Create a project",
+            Needs::in_body(Resource::Transformation, Access::Create, &[(ObjectKind::Group, "/group_id")]),
             handler!(create_project, ProjectFields => ProjectBody),
         )
         .status(201)
         .details("Kept as it is: no repository is fetched, so the status stays NOT_READY."),
-        Route::new(Method::Get, ONE_PROJECT, "Read a project", handler!(get_project => ProjectBody)),
+        Route::new(
+            Method::Get,
+            ONE_PROJECT,
+            "Read a project",
+            Needs::on(Resource::Transformation, Access::Read, "project_id"),
+            handler!(get_project => ProjectBody),
+        ),
         Route::new(
             Method::Patch,
             ONE_PROJECT,
             "Change a project",
+            Needs::on(Resource::Transformation, Access::Edit, "project_id"),
             handler!(edit_project, ProjectFields => ProjectBody),
         ),
         Route::new(
             Method::Delete,
             ONE_PROJECT,
             "Delete a project without transformations",
+            Needs::on(Resource::Transformation, Access::Manage, "project_id"),
             handler!(delete_project),
         ),
-        Route::new(Method::Post, TEST, "Not supported: 400 with the reason", handler!(test_project)),
-        Route::new(Method::Get, LIST, "List transformations", handler!(list => Items<TransformationBody>))
-            .query(&[
-                ("group_id", "Only transformations of this group"),
-                ("project_id", "Only transformations of this project"),
-                ("type", "Only DBT_CORE or QUICKSTART"),
-                ("cursor", CURSOR),
-                ("limit", LIMIT),
-            ]),
+        Route::new(
+            Method::Post,
+            TEST,
+            "Not supported: 400 with the reason",
+            Needs::on(Resource::Transformation, Access::Edit, "project_id"),
+            handler!(test_project),
+        ),
+        Route::new(
+            Method::Get,
+            LIST,
+            "List transformations",
+            Needs::anywhere(Resource::Transformation, Access::Read),
+            handler!(list => Items<TransformationBody>),
+        )
+        .query(&[
+            ("group_id", "Only transformations of this group"),
+            ("project_id", "Only transformations of this project"),
+            ("type", "Only DBT_CORE or QUICKSTART"),
+            ("cursor", CURSOR),
+            ("limit", LIMIT),
+        ]),
         Route::new(
             Method::Post,
             LIST,
             "Create a transformation",
+            Needs::in_body(
+                Resource::Transformation,
+                Access::Create,
+                &[
+                    (ObjectKind::TransformationProject, "/transformation_config/project_id"),
+                    (ObjectKind::Connection, "/transformation_config/connection_ids"),
+                ],
+            ),
             handler!(create, Fields => TransformationBody),
         )
         .status(201)
         .details("Kept as it is: nothing runs it yet, so the status stays NEW."),
-        Route::new(Method::Get, ONE, "Read a transformation", handler!(get => TransformationBody)),
+        Route::new(
+            Method::Get,
+            ONE,
+            "Read a transformation",
+            Needs::on(Resource::Transformation, Access::Read, "transformation_id"),
+            handler!(get => TransformationBody),
+        ),
         Route::new(
             Method::Patch,
             ONE,
             "Change a transformation",
+            Needs::on(Resource::Transformation, Access::Edit, "transformation_id").naming(&[
+                (ObjectKind::TransformationProject, "/transformation_config/project_id"),
+                (ObjectKind::Connection, "/transformation_config/connection_ids"),
+            ]),
             handler!(edit, Fields => TransformationBody),
         ),
-        Route::new(Method::Delete, ONE, "Delete a transformation", handler!(delete)),
+        Route::new(
+            Method::Delete,
+            ONE,
+            "Delete a transformation",
+            Needs::on(Resource::Transformation, Access::Manage, "transformation_id"),
+            handler!(delete),
+        ),
     ];
     for path in [
         "/v1/transformations/{transformation_id}/run",
         "/v1/transformations/{transformation_id}/cancel",
         "/v1/transformations/{transformation_id}/upgrade",
     ] {
-        routes.push(Route::new(Method::Post, path, "Not supported: 400 with the reason", handler!(not_run)));
+        routes.push(Route::new(
+            Method::Post,
+            path,
+            "Not supported: 400 with the reason",
+            Needs::on(Resource::Transformation, Access::Edit, "transformation_id"),
+            handler!(not_run),
+        ));
     }
     routes
 }
@@ -342,7 +402,10 @@ fn checked_project(fields: &ProjectFields, stored: Option<&Value>) -> ApiResult<
 }
 
 async fn projects(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<ProjectBody>>> {
-    let listing = services.control.definitions(PROJECT, None, &call.page()?).await?;
+    let listing = services
+        .control
+        .definitions(PROJECT, &call.scope(Resource::Transformation), None, &call.page()?)
+        .await?;
     Answer::new("Transformation projects retrieved successfully", &Items::of(listing, ProjectBody::from))
 }
 
@@ -393,7 +456,10 @@ async fn save(services: &Services, edited: &Definition) -> ApiResult<()> {
 async fn delete_project(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
     let project = found_project(services, call.part("project_id")).await?;
     let page = crate::control::Page::first();
-    let used = services.control.definitions(TRANSFORMATION, Some(&project.group_id), &page).await?;
+    let used = services
+        .control
+        .definitions(TRANSFORMATION, &Scope::all(&call.caller.account_id), Some(&project.group_id), &page)
+        .await?;
     if used.items.iter().any(|one| project_of(&one.body) == Some(&project.id)) {
         return Err(ApiError::illegal_state("The project still has transformations. Delete them first"));
     }
@@ -480,8 +546,8 @@ async fn checked(
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<TransformationBody>>> {
-    let mut listing =
-        services.control.definitions(TRANSFORMATION, call.query("group_id"), &call.page()?).await?;
+    let (scope, group_id) = (call.scope(Resource::Transformation), call.query("group_id"));
+    let mut listing = services.control.definitions(TRANSFORMATION, &scope, group_id, &call.page()?).await?;
     // A page may hold less than its limit; its cursor says whether there is more.
     let wanted = |field: &str, is: Option<&str>| call.query(field).is_none_or(|wanted| is == Some(wanted));
     listing.items.retain(|one| {
