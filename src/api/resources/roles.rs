@@ -23,7 +23,7 @@ struct RoleBody {
     name: &'static str,
     description: &'static str,
     /// Where it can be held.
-    scope: [RoleScope; 1],
+    scope: Vec<RoleScope>,
     is_custom: bool,
     is_deprecated: bool,
     /// Empty: none is deprecated.
@@ -35,7 +35,7 @@ impl From<&Role> for RoleBody {
         Self {
             name: role.name,
             description: role.description,
-            scope: [role.scope],
+            scope: vec![role.scope],
             is_custom: false,
             is_deprecated: false,
             replacement_role_name: "",
