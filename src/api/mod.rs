@@ -14,7 +14,9 @@ mod config;
 mod conform;
 mod cursor;
 mod error;
+mod idempotency;
 mod openapi;
+mod rate_limit;
 mod request;
 mod resources;
 mod response;
@@ -25,6 +27,7 @@ mod timestamp;
 use std::rc::Rc;
 
 pub use auth::RootKey;
+pub use rate_limit::{DEFAULT_PER_HOUR, RateLimits};
 pub use request::ApiRequest;
 pub use response::ApiResponse;
 pub use router::dispatch as handle;
@@ -47,6 +50,8 @@ pub struct Services {
     pub public_url: String,
     /// The deployment's own key.
     pub root_key: RootKey,
+    /// How much each key may still ask.
+    pub rate_limits: Rc<RateLimits>,
     /// The connectors on offer.
     pub connectors: &'static [ConnectorType],
     /// The destinations on offer.
@@ -68,6 +73,7 @@ impl Services {
             ports,
             public_url: public_url.into(),
             root_key,
+            rate_limits: Rc::new(RateLimits::new(DEFAULT_PER_HOUR)),
             connectors: CONNECTORS,
             destinations: DESTINATIONS,
         }

@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::access::{Needs, authorize};
 use super::auth::authenticate;
 use super::error::{ApiError, ApiResult};
+use super::idempotency::once;
+use super::rate_limit::Allowance;
 use super::request::{ApiRequest, Call};
 use super::response::{ApiResponse, Envelope};
 use super::{Services, resources};
@@ -20,10 +22,15 @@ use crate::core::Error;
 pub async fn dispatch(services: &Services, request: ApiRequest) -> ApiResponse {
     // Without entropy there is no id, and an answer without one is better than none.
     let request_id = services.control.new_id().unwrap_or_default();
-    let mut response = match serve(services, &request).await {
+    let mut allowance = None;
+    let mut response = match serve(services, &request, &mut allowance).await {
         Ok(response) => response,
         Err(error) => ApiResponse::from(error),
     };
+    if let Some(Allowance { limit, remaining, .. }) = allowance {
+        response.set("x-rate-limit", limit.to_string());
+        response.set("x-rate-limit-remaining", remaining.to_string());
+    }
     response.set("x-request-id", request_id);
     response.set("cache-control", "no-store");
     if request.method == "HEAD" {
@@ -32,7 +39,11 @@ pub async fn dispatch(services: &Services, request: ApiRequest) -> ApiResponse {
     response
 }
 
-async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiResponse> {
+async fn serve(
+    services: &Services,
+    request: &ApiRequest,
+    allowance: &mut Option<Allowance>,
+) -> ApiResult<ApiResponse> {
     let router = ROUTER.as_ref().map_err(|message| Error::internal(message.clone()))?;
     let public = !(request.path == "/v1" || request.path.starts_with("/v1/"));
     let path = match request.path.trim_end_matches('/') {
@@ -46,6 +57,14 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
         true => Some(authenticate(services, request).await?),
         false => None,
     };
+    if let Some(caller) = &caller {
+        *allowance = services.rate_limits.take(&caller.key_id, services.ports.clock.now_micros());
+        if let Some(seconds) = allowance.and_then(|allowance| allowance.retry_after) {
+            let message = format!("This API key asks too much. Ask again in {seconds} seconds");
+            return Err(ApiError::new(429, "TooManyRequests", message)
+                .with_header("retry-after", seconds.to_string()));
+        }
+    }
     let Ok(found) = found else {
         let message =
             format!("There is no such path. The paths are listed at {}/v1/openapi.json", services.public_url);
@@ -75,8 +94,11 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
         (Run::Envelope(run), Some(caller)) => {
             let call = Call { request, path, query, caller };
             authorize(services, &call, route.needs).await?;
-            let envelope = run(services, &call, &route.body_schema).await?;
-            Ok(ApiResponse::json(route.status, &envelope))
+            let work = async {
+                let envelope = run(services, &call, &route.body_schema).await?;
+                Ok(ApiResponse::json(route.status, &envelope))
+            };
+            once(services, &call, work).await
         }
         (Run::Plain(run), _) => run(services),
     }

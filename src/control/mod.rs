@@ -10,6 +10,7 @@ pub mod definitions;
 pub mod deliveries;
 pub mod destinations;
 pub mod groups;
+pub mod idempotency;
 pub mod identity;
 pub mod log_events;
 pub mod memberships;

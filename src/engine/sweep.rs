@@ -20,7 +20,7 @@ const MOST_SILENT: u32 = 1_000;
 const SILENCE_MICROS: i64 = 2 * crate::core::limits::LEASE_MS * 1_000;
 
 impl Engine {
-    /// The cron's work: four indexed statements and a few queue sends.
+    /// The cron's work: five indexed statements and a few queue sends.
     ///
     /// # Errors
     /// When the control plane or the queue cannot be reached; the next minute tries again.
@@ -35,6 +35,7 @@ impl Engine {
             messages.push(Message::Deliver);
         }
         self.control.tidy_deliveries(now).await?;
+        self.control.tidy_answers(now).await?;
         if messages.is_empty() { Ok(()) } else { self.outbox.send(&messages).await }
     }
 

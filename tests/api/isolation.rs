@@ -13,6 +13,8 @@ fn furnished(world: &World) -> Vec<(&'static str, String)> {
     let connection = world.connection(&group, "shop");
     let hook = json!({ "url": "https://hooks.example/x", "events": ["sync_end"], "active": false });
     let webhook = id(world.post("/v1/webhooks/account", hook));
+    let log = json!({ "group_id": group, "service": "datadog_log", "config": { "api_key": "k" } });
+    assert_eq!(world.post("/v1/external-logging", log).status, 201);
     let config =
         json!({ "dbt_version": "1.8", "default_schema": "x", "git_remote_url": "https://git.example/x" });
     let project = json!({ "group_id": group, "type": "DBT_CORE", "project_config": config });

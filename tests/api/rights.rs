@@ -46,7 +46,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("Destination Analyst", &[("groups", "r"), ("connections", "re"), ("transformations", "re")]),
     ("Destination Reviewer", &[("groups", "r"), ("connections", "r"), ("transformations", "r")]),
     ("Connector Creator", &[("groups", "r"), ("connections", "c")]),
-    ("Connector Administrator", &[("connections", "recm")]),
+    ("Connector Administrator", &[("connections", "rem")]),
     ("Connector Collaborator", &[("connections", "re")]),
     ("Connector Reviewer", &[("connections", "r")]),
     ("Team Manager", &[("teams", "re")]),
@@ -66,14 +66,14 @@ struct Cast {
 }
 
 fn cast(world: &World, name: &str) -> Cast {
+    world.clock.advance_seconds(1);
     let id = |reply: crate::harness::Reply| reply.data()["id"].as_str().unwrap().to_owned();
     let group = world.group(name);
     let connection = world.connection(&group, name);
     let hook = json!({ "url": "https://hooks.example/x", "events": ["sync_end"], "active": false });
     let webhook = id(world.post(&format!("/v1/webhooks/group/{group}"), hook));
-    let log =
-        json!({ "group_id": group, "service": "datadog_log", "config": { "api_key": "k", "site": "US1" } });
-    let _ = world.post("/v1/external-logging", log);
+    let log = json!({ "group_id": group, "service": "datadog_log", "config": { "api_key": "k" } });
+    assert_eq!(world.post("/v1/external-logging", log).status, 201);
     let config =
         json!({ "dbt_version": "1.8", "default_schema": "x", "git_remote_url": "https://git.example/x" });
     let project = json!({ "group_id": group, "type": "DBT_CORE", "project_config": config });
