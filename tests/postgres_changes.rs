@@ -140,6 +140,34 @@ async fn a_column_added_with_a_default_makes_the_sync_full_and_one_without_does_
 }
 
 #[tokio::test]
+async fn a_column_under_another_name_makes_the_sync_full() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    for (change, then) in [
+        ("ALTER TABLE t RENAME v TO w", ""),
+        ("ALTER TABLE t RENAME v TO w; ALTER TABLE t ADD v int", ""),
+        ("ALTER TABLE t DROP v; ALTER TABLE t ADD v int", ""),
+        // The name was gone for a sync: what the destination has under it is older still.
+        ("ALTER TABLE t DROP v", "ALTER TABLE t ADD v int"),
+    ] {
+        database
+            .execute("DROP TABLE IF EXISTS t; CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 1)")
+            .await;
+        let reader = database.source(json!({}));
+        let (first, _) = reader.sync("t", None).await;
+        database.execute(change).await;
+        let (mut changed, mut rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+        if !then.is_empty() {
+            assert!(!changed.full, "{change}");
+            database.execute(then).await;
+            (changed, rows) = reader.sync("t", changed.next_cursor.as_ref()).await;
+        }
+        assert!(changed.full && rows.count() == 1, "{change}; {then}");
+        assert!(!reader.sync("t", changed.next_cursor.as_ref()).await.0.full, "{change}; {then}");
+    }
+}
+
+#[tokio::test]
 async fn a_rewritten_table_is_read_again() {
     let (server, _quiet) = Server::quiet().await;
     let database = server.database().await;

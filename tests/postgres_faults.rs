@@ -9,7 +9,7 @@ use fivetran_do::connectors::{SetupTestStatus, SyncMode};
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::catalog::ChangeTracking;
 use serde_json::{Value, json};
-use support::postgres::{Database, Rows, Server, open, plan, read_all};
+use support::postgres::{Database, Rows, Server, big_table, columns, open, plan, read_all};
 
 #[tokio::test]
 async fn a_table_that_changed_between_plan_and_read_is_reported_as_changed() {
@@ -38,6 +38,35 @@ async fn a_table_that_changed_between_plan_and_read_is_reported_as_changed() {
                 reader.source.plan(&request, None).await.unwrap_err().kind(),
                 ErrorKind::SourceChanged
             );
+        }
+    }
+}
+
+/// VACUUM FULL and CLUSTER move rows from pages not yet read to pages read before, and keep their transaction ids.
+#[tokio::test]
+async fn i5_a_table_rewritten_between_two_chunks_is_planned_again() {
+    let database = Server::shared().database().await;
+    for partitioned in [false, true] {
+        database.execute("DROP TABLE IF EXISTS big").await;
+        big_table(&database, 40_000).await;
+        if partitioned {
+            database
+                .execute(
+                    "ALTER TABLE big RENAME TO part; CREATE TABLE big (LIKE part) PARTITION BY RANGE (id);
+                     ALTER TABLE big ATTACH PARTITION part DEFAULT",
+                )
+                .await;
+        }
+        let rewrite = if partitioned { "VACUUM FULL part" } else { "VACUUM FULL big" };
+        for (change, kind) in [("VACUUM big", None), (rewrite, Some(ErrorKind::SourceChanged))] {
+            let reader = database.source(json!({}));
+            let request = columns(reader.request("big", SyncMode::Full).await, &["id"]);
+            let planned = plan(&reader, &request).await;
+            assert!(planned.chunks.len() > 2, "{} chunks", planned.chunks.len());
+            reader.read(&request, &planned.chunks[0], &mut Rows::default()).await.unwrap();
+            database.execute(change).await;
+            let read = reader.read(&request, &planned.chunks[1], &mut Rows::default()).await;
+            assert_eq!(read.err().map(|error| error.kind()), kind, "{change}");
         }
     }
 }

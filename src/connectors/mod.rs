@@ -75,6 +75,22 @@ pub trait BatchSink {
     /// # Errors
     /// As [`BatchSink::batch`].
     async fn deletes(&mut self, keys: RecordBatch) -> Result<()>;
+
+    /// Told, once a chunk was read to its end, how many rows its server counted in the very snapshot that was read
+    /// (not how many arrived). Only for sources whose server counts; the engine holds it against what it was handed
+    /// (I5).
+    fn source_counted(&mut self, _rows: u64) {}
+}
+
+/// A range of a stream's keys to read in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyScan {
+    /// The key columns by source name, in key order.
+    pub key: Vec<String>,
+    /// Only rows whose key is greater, in the [text form](crate::core::text) of its values; `None` from the first on.
+    pub after: Option<Vec<String>>,
+    /// Most rows.
+    pub limit: u64,
 }
 
 /// A source of streams.
@@ -111,6 +127,26 @@ pub trait Source {
     /// When the source cannot be reached; the run's success does not depend on it.
     async fn confirm(&self, _upto: &Cursor) -> Result<()> {
         Ok(())
+    }
+
+    /// True when [`Source::read_range`] works. Where it does not, tables are compared as a whole.
+    fn reads_in_key_order(&self) -> bool {
+        false
+    }
+
+    /// Reads rows in the order of a key, for comparison with a destination, and returns their number. Numbers, dates
+    /// and times are ordered by value, false before true, texts and bytes byte by byte, as destinations order them.
+    ///
+    /// # Errors
+    /// As [`Source::read`]; [`Internal`](crate::core::ErrorKind::Internal) where
+    /// [`reads_in_key_order`](Source::reads_in_key_order) says no.
+    async fn read_range(
+        &self,
+        _request: &StreamRequest,
+        _scan: &KeyScan,
+        _sink: &mut dyn BatchSink,
+    ) -> Result<u64> {
+        Err(crate::core::Error::internal("this source does not read in key order"))
     }
 
     /// Most chunks of this source to read at once, out of kindness to it.

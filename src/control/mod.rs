@@ -10,6 +10,7 @@ pub mod definitions;
 pub mod deliveries;
 pub mod destinations;
 pub mod groups;
+mod hash_salts;
 pub mod idempotency;
 pub mod identity;
 pub mod log_events;
@@ -44,6 +45,7 @@ use crate::ports::{Clock, Random, SqlDatabase};
 /// The schema of the control plane; for tests and for databases migrated by hand. Deployments apply `migrations/`.
 pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0001_control_plane.sql"),
+    include_str!("../../migrations/0002_equation.sql"),
     include_str!("../../migrations/0004_identity.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
 );

@@ -96,7 +96,8 @@ pub struct RunRecord {
 }
 
 impl ControlPlane {
-    /// Notes that a run was opened: history, the connection's state, next due time, log event `sync_start`.
+    /// Notes that a run was opened: history, the connection's state, next due time, log event `sync_start`. A live run
+    /// that rests and is asked for again goes on resting.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is written then.
@@ -115,7 +116,8 @@ impl ControlPlane {
         let project = Statement::new(
             "UPDATE connections SET sync_state = 'syncing', rescheduled_for = NULL, \
              next_due_at = CASE WHEN paused = 1 OR schedule_type = 'manual' THEN NULL ELSE ?3 END \
-             WHERE id = ?2 AND EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')",
+             WHERE id = ?2 AND EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING' \
+             AND NOT (connections.sync_state = 'rescheduled' AND active_at > started_at))",
             vec![run.run_id.as_str().into(), run.connection_id.as_str().into(), run.next_due_at.into()],
         );
         let event = LogEvent {
@@ -150,6 +152,12 @@ impl ControlPlane {
                  WHERE id = ?1 AND state = 'RUNNING'"
             ),
             vec![run_id.into(), phase.into(), active_at.into()],
+        ));
+        // It may have rested (see `run_rests`) and goes on.
+        batch.push(Statement::new(
+            "UPDATE connections SET sync_state = 'syncing', rescheduled_for = NULL WHERE sync_state = 'rescheduled' \
+             AND id = (SELECT connection_id FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')",
+            vec![run_id.into()],
         ));
         self.db.batch(batch).await?;
         Ok(())
@@ -240,12 +248,14 @@ impl ControlPlane {
 }
 
 const RUN_COLUMNS: &str = "id, connection_id, number, trigger_kind, state, phase, started_at, ended_at, active_at, \
-    rows_read, rows_written, rows_filtered, rows_deleted, bytes, error";
+    rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, error";
 
-/// A run's totals are the sums of its tables, so they can never disagree.
-const TOTALS: &str = "(rows_read, rows_written, rows_filtered, rows_deleted, bytes) = \
+/// A run's totals are the sums of its tables, so they can never disagree. A sum of the source's own counts means
+/// something only where every table has one.
+const TOTALS: &str = "(rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows) = \
     (SELECT COALESCE(SUM(rows_read), 0), COALESCE(SUM(rows_written), 0), COALESCE(SUM(rows_filtered), 0), \
-    COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0) FROM run_tables WHERE run_id = ?1)";
+    COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0), \
+    CASE WHEN COUNT(source_rows) = COUNT(*) THEN SUM(source_rows) END FROM run_tables WHERE run_id = ?1)";
 
 /// Holds for log events of runs that are still open.
 const LIVE_EVENT: &str = "EXISTS (SELECT 1 FROM sync_runs AS r \
@@ -262,18 +272,19 @@ fn upsert_tables(run_id: &str, tables: &[TableProgress]) -> Result<Vec<Statement
         .map(|tables| {
             let rows = tables.iter().map(table_row).collect::<Result<Vec<_>>>()?;
             let sql = "INSERT INTO run_tables (run_id, schema_name, table_name, state, mode, chunks_planned, \
-                chunks_done, rows_read, rows_written, rows_filtered, rows_deleted, bytes, estimated_rows, live_rows, \
-                error) \
+                chunks_done, rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, \
+                estimated_rows, live_rows, error) \
                 SELECT ?1, t.value ->> 'schema', t.value ->> 'table', t.value ->> 'state', t.value ->> 'mode', \
                 t.value ->> 'chunks_planned', t.value ->> 'chunks_done', t.value ->> 'read', \
                 t.value ->> 'written', t.value ->> 'filtered', t.value ->> 'deleted', t.value ->> 'bytes', \
+                t.value ->> 'source_rows', \
                 t.value ->> 'estimated_rows', t.value ->> 'live_rows', t.value ->> 'error' FROM json_each(?2) AS t \
                 WHERE EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING') \
                 ON CONFLICT (run_id, schema_name, table_name) DO UPDATE SET state = excluded.state, \
                 mode = excluded.mode, chunks_planned = excluded.chunks_planned, \
                 chunks_done = excluded.chunks_done, rows_read = excluded.rows_read, \
                 rows_written = excluded.rows_written, rows_filtered = excluded.rows_filtered, \
-                rows_deleted = excluded.rows_deleted, bytes = excluded.bytes, \
+                rows_deleted = excluded.rows_deleted, bytes = excluded.bytes, source_rows = excluded.source_rows, \
                 estimated_rows = excluded.estimated_rows, live_rows = excluded.live_rows, error = excluded.error";
             Ok(Statement::new(sql, vec![run_id.into(), Value::Array(rows).to_string().into()]))
         })
@@ -293,6 +304,7 @@ fn table_row(table: &TableProgress) -> Result<Value> {
         "filtered": number(table.counts.filtered),
         "deleted": number(table.counts.deleted),
         "bytes": number(table.counts.bytes),
+        "source_rows": table.counts.source_rows.map(number),
         "estimated_rows": table.estimated_rows.map(number),
         "live_rows": table.live_rows.map(number),
         "error": table.error.as_ref().map(serde_json::to_string).transpose()?,
@@ -383,6 +395,7 @@ fn read_counts(row: &Row) -> Result<Counts> {
         written: row.count("rows_written")?,
         deleted: row.count("rows_deleted")?,
         bytes: row.count("bytes")?,
+        source_rows: row.optional_integer("source_rows")?.and_then(|rows| u64::try_from(rows).ok()),
     })
 }
 

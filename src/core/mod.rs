@@ -5,11 +5,13 @@
 
 pub mod access;
 pub mod catalog;
+pub mod compare;
 pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;
 pub mod limits;
 pub mod naming;
+pub(crate) mod parse;
 pub mod redact;
 pub mod retry;
 pub mod roles;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::StreamName;
+use super::{Error, ErrorKind, Result};
 
 /// A position in a stream up to which everything is durable. Opaque to the engine; the source that made it reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +44,9 @@ pub struct Fence {
     pub lease: u64,
 }
 
-/// Rows of one chunk or one table, for the equation of invariant I5:
-/// `read == written + filtered` and `deletes == deleted`.
+/// Rows of one chunk or one table, for the equation of invariant I5: `source_rows == read` where the source counts,
+/// and `read == written + filtered`. Every term comes from whoever did the thing: the source's server counts what it
+/// sent, the engine what arrived, the destination what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counts {
     /// Rows the source handed over.
@@ -57,25 +59,38 @@ pub struct Counts {
     pub deleted: u64,
     /// Bytes of Arrow handed to the destination.
     pub bytes: u64,
+    /// Rows by the source's own count, taken in the very snapshot that was read; `null` where it does not count.
+    #[serde(default)]
+    pub source_rows: Option<u64>,
 }
 
 impl Counts {
-    /// Component-wise sum, saturating.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            read: self.read.saturating_add(other.read),
-            filtered: self.filtered.saturating_add(other.filtered),
-            written: self.written.saturating_add(other.written),
-            deleted: self.deleted.saturating_add(other.deleted),
-            bytes: self.bytes.saturating_add(other.bytes),
-        }
-    }
-
     /// Invariant I5.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        self.read == self.written.saturating_add(self.filtered)
+        self.source_rows.is_none_or(|source| source == self.read)
+            && self.read == self.written.saturating_add(self.filtered)
+    }
+
+    /// Invariant I5 as a check.
+    ///
+    /// # Errors
+    /// [`Mismatch`](ErrorKind::Mismatch) naming every term of the equation; `what` says whose counts these are.
+    pub fn check(&self, what: impl std::fmt::Display) -> Result<()> {
+        if self.balanced() {
+            return Ok(());
+        }
+        let source = self.source_rows.map(|rows| format!("the source counted {rows} rows, "));
+        Err(Error::new(
+            ErrorKind::Mismatch,
+            format!(
+                "{what}: {}{} rows were read, {} written and {} filtered",
+                source.unwrap_or_default(),
+                self.read,
+                self.written,
+                self.filtered
+            ),
+        ))
     }
 }
 

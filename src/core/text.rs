@@ -31,7 +31,7 @@ pub(crate) const DAY: i64 = 86_400 * SECOND;
 ///
 /// # Errors
 /// [`Internal`](super::ErrorKind::Internal) when the array is not of the column's Arrow type; whatever `each` returns.
-pub(crate) fn for_each_row(
+pub fn for_each_row(
     array: &ArrayRef,
     column_type: ColumnType,
     mut each: impl FnMut(Option<&[u8]>) -> Result<()>,

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub use receipt::{DurableReceipt, TableReceipt};
 
 use crate::connectors::SetupTest;
-use crate::core::Result;
 use crate::core::run::{ChunkId, Counts, Fence};
 use crate::core::table::{LoadMode, TableSchema};
+use crate::core::{Error, ErrorKind, Result};
 
 /// What a destination can hold, as data, so that generic code asks instead of knowing names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,19 @@ pub trait ChunkWriter {
     async fn commit(self: Box<Self>, counts: Counts) -> Result<DurableReceipt>;
 }
 
+/// A range of keys: those after `after`, up to and including `upto`. Values in key order, in the
+/// [text form](crate::core::text) of their type; `None` for no bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The greatest key that is not in it.
+    pub after: Option<Vec<String>>,
+    /// The greatest key that is.
+    pub upto: Option<Vec<String>>,
+}
+
+/// Takes the batches of a [`Destination::scan`].
+pub type Visit<'a> = &'a mut dyn FnMut(&RecordBatch) -> Result<()>;
+
 /// A place tables live in.
 #[async_trait(?Send)]
 pub trait Destination {
@@ -112,4 +125,18 @@ pub trait Destination {
         chunks: &[DurableReceipt],
         fence: Fence,
     ) -> Result<TableReceipt>;
+
+    /// Reads the rows of a key range back that exist at the source as far as the destination knows: of each key its
+    /// newest version, unless that is deleted. Batches have the columns and types of `table`, which is the standing
+    /// table or some columns of it. Their order is the destination's own.
+    ///
+    /// Returns, for people, what is stored there but cannot be read: a part that is gone or damaged, a value that is
+    /// none of its column's. Rows it concerns are missing from the batches or carry NULL.
+    ///
+    /// # Errors
+    /// An unreachable destination, one that cannot be read back (the default), or whatever `visit` returns.
+    async fn scan(&self, table: &TableSchema, _range: &KeyRange, _visit: Visit<'_>) -> Result<Vec<String>> {
+        let message = format!("table {}.{} cannot be read back from there", table.schema, table.table);
+        Err(Error::new(ErrorKind::DestinationConfig, message).remedy("Compare it with your own tools"))
+    }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::core::Result;
 use crate::core::run::{ChunkId, Counts, Fence};
-use crate::core::{Error, ErrorKind, Result};
 
 /// A chunk is durable at the destination. Fields are private, so no other module can make one up; it crosses the
 /// queue and Durable Object borders as JSON between parts of this same program.
@@ -28,16 +28,8 @@ impl DurableReceipt {
         counts: Counts,
         artifact: Value,
     ) -> Result<Self> {
-        if counts.balanced() {
-            return Ok(Self { chunk, fence, counts, artifact });
-        }
-        Err(Error::new(
-            ErrorKind::Mismatch,
-            format!(
-                "chunk {} of {}: {} rows were read, {} written and {} filtered",
-                chunk.chunk, chunk.stream, counts.read, counts.written, counts.filtered
-            ),
-        ))
+        counts.check(format_args!("chunk {} of {}", chunk.chunk, chunk.stream))?;
+        Ok(Self { chunk, fence, counts, artifact })
     }
 
     /// The chunk.
@@ -68,6 +60,9 @@ impl DurableReceipt {
 /// A table was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableReceipt {
+    /// Rows of the run that the published table holds, counted by the destination over the chunks it found durable
+    /// when it published. The run compares it with the sum of the chunks' receipts (I5).
+    pub written: u64,
     /// Rows marked or removed as deleted by the publish.
     pub deleted: u64,
     /// Live rows at the destination after the publish, where the destination can tell cheaply.

@@ -11,6 +11,7 @@ mod meter;
 mod open;
 pub mod protocol;
 mod pulse;
+pub mod reconcile;
 mod registry;
 mod remote;
 mod rows;

@@ -42,8 +42,3 @@ impl Engine {
         Ok(next_due(&connection.schedule(offset)?, connection.next_due_at.or(Some(now)), now))
     }
 }
-
-/// What hashed columns are salted with: the destination, so that equal values join within it and nowhere else.
-pub(super) fn hash_salt(record: &DestinationRecord) -> &[u8] {
-    record.id.as_bytes()
-}

@@ -8,7 +8,7 @@ use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{RunSpec, SyncRequest};
-use super::turn::Turn;
+use super::turn::{self, Turn};
 
 /// A silent order beats this often: three beats may be lost before the lease is.
 const SILENT_BEAT_MS: u64 = 22_000;
@@ -48,7 +48,7 @@ impl<'a> Pulse<'a> {
 
     /// Waits until this isolate may move data, and keeps the turn until the order is done.
     pub(super) async fn take_turn(&self) {
-        let turn = self.engine.take_turn().await;
+        let turn = turn::take(&self.engine.ports).await;
         *self.turn.borrow_mut() = Some(turn);
     }
 

@@ -41,6 +41,14 @@ impl Row<'_> {
         }
     }
 
+    /// An integer that is never negative, or NULL.
+    pub(super) fn optional_count(&self, index: usize) -> Result<Option<u64>> {
+        match self.value(index)? {
+            SqlValue::Null => Ok(None),
+            _ => self.count(index).map(Some),
+        }
+    }
+
     /// JSON text or NULL.
     pub(super) fn json<T: DeserializeOwned>(&self, index: usize) -> Result<Option<T>> {
         self.text(index)?.map(|text| serde_json::from_str(text).map_err(Error::from)).transpose()

@@ -8,8 +8,7 @@
 use std::cell::Cell;
 
 use crate::core::limits::LEASE_MS;
-
-use super::Engine;
+use crate::ports::Ports;
 
 /// How often a waiting worker looks.
 const LOOK_MS: u64 = 10;
@@ -47,18 +46,16 @@ impl Drop for Turn {
     }
 }
 
-impl Engine {
-    /// Waits for the isolate to be free.
-    pub(super) async fn take_turn(&self) -> Turn {
-        loop {
-            let now = self.ports.clock.now_ms();
-            let (holder, until) = CURRENT.with(Cell::get);
-            if holder == 0 || until <= now {
-                let turn = Turn(NEXT.with(|next| next.replace(next.get().wrapping_add(1).max(1))));
-                CURRENT.with(|current| current.set((turn.0, now.saturating_add(LOST_AFTER_MS))));
-                return turn;
-            }
-            self.ports.timer.sleep_ms(LOOK_MS).await;
+/// Waits for the isolate to be free.
+pub(super) async fn take(ports: &Ports) -> Turn {
+    loop {
+        let now = ports.clock.now_ms();
+        let (holder, until) = CURRENT.with(Cell::get);
+        if holder == 0 || until <= now {
+            let turn = Turn(NEXT.with(|next| next.replace(next.get().wrapping_add(1).max(1))));
+            CURRENT.with(|current| current.set((turn.0, now.saturating_add(LOST_AFTER_MS))));
+            return turn;
         }
+        ports.timer.sleep_ms(LOOK_MS).await;
     }
 }

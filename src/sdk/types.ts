@@ -267,13 +267,59 @@ export interface ErrorReport {
   retry_after_ms?: number
 }
 
-/** Rows of one table in one run. A run that succeeded has `read === written + filtered`. */
+/**
+ * Rows of one table in one run. A run that succeeded has `read === written + filtered`, and `source_rows === read` where
+ * the source counts.
+ */
 export interface Counts {
   read: number
   filtered: number
   written: number
   deleted: number
   bytes: number
+  /** By the source's own count in the snapshot that was read; `null` where it does not count. */
+  source_rows: number | null
+}
+
+/** What to compare. Names are the source's. */
+export interface ReconcileRequest {
+  schema: string
+  table: string
+  /** Most ranges to compare in this call, 1 to 100; 20 where absent. */
+  ranges?: number
+  /** Rows of the source in a range, 1 to 100,000; 10,000 where absent. */
+  rows_per_range?: number
+  /** `next_cursor` of the previous call. */
+  cursor?: string
+}
+
+/** Source and destination by ranges of the key. */
+export interface Reconciliation {
+  /** Whether all ranges of this call are equal. */
+  equal: boolean
+  /** How ranges are cut: by the values of the key, or by its hash. */
+  method: 'key' | 'hash'
+  /** The key columns at the destination. */
+  key: string[]
+  items: ReconciledRange[]
+  /** Absent when the whole table was compared. */
+  next_cursor?: string
+  /** What a difference may mean besides a fault. */
+  note: string
+}
+
+/** Rows whose key is greater than `from_key` and not greater than `to_key`; `null` is no bound. */
+export interface ReconciledRange {
+  from_key: string[] | null
+  to_key: string[] | null
+  source_rows: number
+  destination_rows: number
+  /** Sum of the rows' hashes, 32 hexadecimal digits. */
+  source_hash: string
+  destination_hash: string
+  equal: boolean
+  /** What is stored at the destination and cannot be read. */
+  problems?: string[]
 }
 
 /** One table of a run. */
@@ -366,4 +412,162 @@ export interface ConnectorType {
   supported_features: { id: string }[]
   /** JSON schema of `config`; only when one type is asked for. */
   config?: unknown
+}
+
+export interface Webhook {
+  id: string
+  type: 'account' | 'group'
+  /** Of a group's webhook. */
+  group_id?: string
+  url: string
+  events: string[]
+  active: boolean
+  /** Masked, where there is one. */
+  secret?: string
+  created_at: Timestamp
+  created_by: string
+}
+
+export interface NewWebhook {
+  url: string
+  /** For example `sync_end`. */
+  events: string[]
+  active?: boolean
+  /** Signs what is sent. Without one nobody can tell where a message comes from. */
+  secret?: string
+}
+
+export interface WebhookPatch {
+  url?: string
+  events?: string[]
+  /** True also revives one that was switched off because it could not be reached. */
+  active?: boolean
+  /** An empty one removes it. */
+  secret?: string
+}
+
+export interface WebhookTest {
+  succeed: boolean
+  /** HTTP status of the receiver's answer; 0 where none came. */
+  status: number
+  message: string
+}
+
+export interface WebhookDelivery {
+  /** The same at every attempt; sent as `X-Fivetran-Delivery-Id`. */
+  id: string
+  event: string
+  occurred_at: Timestamp
+  connection_id: string
+  sync_id: string | null
+  state: 'pending' | 'delivered' | 'failed'
+  attempts: number
+  last_attempt_at: Timestamp | null
+  next_attempt_at: Timestamp | null
+  response_status: number | null
+  error: string | null
+}
+
+/** Where the log is sent to. */
+export interface LogService {
+  id: string
+  /** `datadog_log`, `new_relic_log`, `splunkLog`, `grafana_loki` or `azure_monitor_log`. */
+  service: string
+  enabled: boolean
+}
+
+export interface LogServiceDetails extends LogService {
+  /** Secrets masked. */
+  config: Config
+}
+
+export interface NewLogService {
+  /** Whose events it gets. Without it, the account's. */
+  group_id?: string
+  service: string
+  enabled?: boolean
+  config: Config
+}
+
+export interface LogServicePatch {
+  enabled?: boolean
+  config?: Config
+}
+
+/** What became of a test event. */
+export interface LogServiceTest {
+  setup_tests: SetupTest[]
+}
+
+export type TransformationType = 'DBT_CORE' | 'QUICKSTART'
+
+/** Kept, and not run yet. */
+export interface Transformation {
+  id: string
+  type: TransformationType
+  status: string
+  paused: boolean
+  schedule: Record<string, unknown>
+  transformation_config: Record<string, unknown>
+  output_model_names: string[]
+  created_at: Timestamp
+  created_by_id: string
+  last_started_at: Timestamp | null
+  last_ended_at: Timestamp | null
+}
+
+export interface TransformationSchedule {
+  schedule_type: 'INTEGRATED' | 'INTERVAL' | 'TIME_OF_DAY' | 'CRON'
+  cron?: string[]
+  /** Minutes. */
+  interval?: number
+  days_of_week?: ('MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY')[]
+  /** `HH:00` or `HH:30`. */
+  time_of_day?: string
+  connection_ids?: string[]
+  transformation_ids?: string[]
+  smart_syncing?: boolean
+}
+
+export interface TransformationFields {
+  type?: TransformationType
+  paused?: boolean
+  schedule?: TransformationSchedule
+  transformation_config?: {
+    project_id?: string
+    name?: string
+    steps?: { name: string; command: string }[]
+    package_name?: string
+    connection_ids?: string[]
+    excluded_models?: string[]
+    configurable_variables?: Record<string, unknown>
+  }
+}
+
+export interface TransformationProject {
+  id: string
+  type: TransformationType
+  status: string
+  errors: string[]
+  group_id: string
+  created_at: Timestamp
+  created_by_id: string
+  setup_tests: unknown[]
+  project_config: Record<string, unknown>
+}
+
+export interface TransformationProjectFields {
+  group_id?: string
+  type?: TransformationType
+  project_config?: {
+    dbt_version?: string
+    default_schema?: string
+    git_remote_url?: string
+    folder_path?: string
+    git_branch?: string
+    threads?: number
+    target_name?: string
+    /** `DBT_NAME=value` each. */
+    environment_vars?: string[]
+  }
 }

@@ -15,6 +15,7 @@ mod harness;
 mod idempotency;
 mod identity;
 mod isolation;
+mod metadata;
 mod projections;
 mod protocol;
 mod rate_limits;

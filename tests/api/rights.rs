@@ -257,10 +257,10 @@ fn lists_show_only_what_their_reader_may_see() {
     };
     assert!(join(RoleScope::Destination, &own.group, "Destination Reviewer"));
     assert!(join(RoleScope::Connector, &other.connection, "Connector Reviewer"));
-    assert_eq!(ids(&key, "/v1/groups"), [own.group.clone()]);
+    assert_eq!(ids(&key, "/v1/groups"), [own.group.as_str()]);
     assert_eq!(ids(&key, "/v1/connections"), [own.connection.clone(), other.connection.clone()]);
-    assert_eq!(ids(&key, &format!("/v1/connections?group_id={}", other.group)), [other.connection.clone()]);
-    assert_eq!(ids(&key, "/v1/transformations"), [own.transformation.clone()]);
+    assert_eq!(ids(&key, &format!("/v1/connections?group_id={}", other.group)), [other.connection.as_str()]);
+    assert_eq!(ids(&key, "/v1/transformations"), [own.transformation.as_str()]);
     assert_eq!(ids(&key, "/v1/users"), [user]);
     assert_eq!(world.as_key(&key, "GET", "/v1/webhooks", None).status, 403);
     let limited = json!({ "name": "ci", "permissions": [

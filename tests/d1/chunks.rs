@@ -43,8 +43,8 @@ async fn i3_a_commit_whose_answer_was_lost_can_be_repeated() {
     world.d1.prepare(&load).await.unwrap();
     let mut writer = world.writer(&load, 0, 1).await;
     writer.write(people_batch(&load, &[(1, "Ada")])).await.unwrap();
-    // Data, then both statements of the mark, then silence: the mark is there, the worker does not know.
-    world.db.set_fault(Some(Fault::TornAfter(2)));
+    // Data and its count, then both statements of the mark, then silence: the mark is there, the worker does not know.
+    world.db.set_fault(Some(Fault::TornAfter(3)));
     let error = writer.commit(read(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DestinationUnavailable);
     world.db.set_fault(None);
@@ -201,7 +201,7 @@ async fn small_batches_share_a_statement() {
         writer.write(people_batch(&load, &[(id, "Ada")])).await.unwrap();
     }
     writer.commit(read(100)).await.unwrap();
-    assert_eq!(world.db.statements_run() - before, 3);
+    assert_eq!(world.db.statements_run() - before, 4);
     assert_eq!(world.count("SELECT count(*) FROM crm__people"), 100);
 }
 
@@ -235,4 +235,46 @@ proptest! {
         let expected: Vec<_> = model.into_iter().map(|(id, name)| vec![Integer(id), Text(name)]).collect();
         prop_assert_eq!(found, expected);
     }
+}
+
+#[tokio::test]
+async fn i5_rows_that_a_trigger_leaves_out_fail_the_chunk() {
+    let world = World::new();
+    let first = load(people(), 1, LoadMode::Incremental);
+    world.load(&first, people_batch(&first, &[(1, "Ada")])).await;
+    let trigger = "CREATE TRIGGER no_bob BEFORE INSERT ON crm__people WHEN NEW.name = 'Bob' \
+        BEGIN SELECT RAISE(IGNORE); END";
+    world.db.with(|connection| connection.execute_batch(trigger)).unwrap();
+    let second = load(people(), 2, LoadMode::Incremental);
+    world.d1.prepare(&second).await.unwrap();
+    let mut writer = world.writer(&second, 0, 1).await;
+    writer.write(people_batch(&second, &[(2, "Bob"), (3, "Cyd")])).await.unwrap();
+    let error = writer.commit(read(2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Mismatch);
+    assert!(error.to_string().contains("1 of 2"), "{error}");
+}
+
+#[tokio::test]
+async fn i5_what_a_users_trigger_does_besides_is_not_counted() {
+    let world = World::new();
+    let first = load(people(), 1, LoadMode::Incremental);
+    world.load(&first, people_batch(&first, &[(1, "Ada")])).await;
+    let audit = "CREATE TABLE audit (name TEXT); CREATE TRIGGER audited AFTER INSERT ON crm__people \
+        BEGIN INSERT INTO audit VALUES (NEW.name); END";
+    world.db.with(|connection| connection.execute_batch(audit)).unwrap();
+    let second = load(people(), 2, LoadMode::Incremental);
+    let receipt = world.load(&second, people_batch(&second, &[(2, "Bob"), (3, "Cyd")])).await;
+    assert_eq!((receipt.written, world.count("SELECT count(*) FROM audit")), (2, 2));
+}
+
+#[tokio::test]
+async fn i5_a_source_that_counted_otherwise_fails_the_chunk() {
+    let world = World::new();
+    let load = load(people(), 1, LoadMode::Full);
+    world.d1.prepare(&load).await.unwrap();
+    let mut writer = world.writer(&load, 0, 1).await;
+    writer.write(people_batch(&load, &[(1, "Ada")])).await.unwrap();
+    let error = writer.commit(Counts { source_rows: Some(2), ..read(1) }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Mismatch);
+    assert!(error.to_string().contains("the source counted 2 rows"), "{error}");
 }

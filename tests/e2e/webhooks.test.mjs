@@ -21,8 +21,9 @@ before(async () => {
     request.on("data", (piece) => pieces.push(piece));
     request.on("end", () => {
       const raw = Buffer.concat(pieces);
+      if (request.url === "/mute") return;
       const status = answer(request.url);
-      received.push({ path: request.url, headers: request.headers, raw, body: JSON.parse(raw), status });
+      received.push({ path: request.url, headers: request.headers, raw, body: parsed(raw), status });
       response.writeHead(status, status === 302 ? { location: "/elsewhere" } : {}).end();
     });
   });
@@ -31,7 +32,19 @@ before(async () => {
   group = await world.destination("r2", { bucket: BUCKET });
 });
 
-after(() => receiver.close());
+after(() => {
+  receiver.closeAllConnections();
+  receiver.close();
+});
+
+/** A webhook's body. A log service may be sent several objects, which are looked at as text. */
+function parsed(raw) {
+  try {
+    return JSON.parse(raw);
+  } catch {
+    return {};
+  }
+}
 
 const url = (path) => `http://127.0.0.1:${receiver.address().port}${path}`;
 const at = (path) => received.filter((request) => request.path === path);
@@ -82,6 +95,22 @@ test("a sync is told at once, signed over exactly the bytes that arrive, without
   await world.ok("DELETE", `/v1/webhooks/${hook.id}`);
 });
 
+test("a receiver that never answers holds nobody up, and is given ten seconds", async () => {
+  const events = ["sync_end"];
+  const mute = { url: url("/mute"), events, active: false };
+  const hook = await world.ok("POST", "/v1/webhooks/account", mute);
+  // Reviving it would probe it: here it is to be reached by a delivery only.
+  const db = await world.service.d1("DB");
+  await db.prepare("UPDATE receivers SET active = 1 WHERE id = ?1").bind(hook.id).run();
+  const began = Date.now();
+  await world.synced(connection.id);
+  assert.ok(Date.now() - began < 9_000, "the run does not wait");
+  const failed = await until(async () => (await deliveries(hook.id)).find(({ error }) => error), "the end of its patience");
+  assert.match(failed.error, /10 seconds/);
+  assert.equal(failed.response_status, null);
+  await world.ok("DELETE", `/v1/webhooks/${hook.id}`);
+});
+
 test("after an answer of 500 the same delivery comes again with the sweep when its time has come", async () => {
   const hook = await world.ok("POST", "/v1/webhooks/account", { url: url("/retry"), events: ["sync_end"], secret: SECRET });
   answer = () => 500;
@@ -106,6 +135,26 @@ test("after an answer of 500 the same delivery comes again with the sweep when i
   assert.deepEqual(second.raw, first.raw);
   assert.equal(second.headers["x-fivetran-delivery-id"], first.headers["x-fivetran-delivery-id"]);
   assert.equal(second.headers["x-fivetran-delivery-attempt"], "2");
+});
+
+test("a log service gets the lines of a run, and its test says what it answered", async () => {
+  const { port } = receiver.address();
+  const config = { host: "127.0.0.1", port, enable_ssl: false, token: SECRET };
+  const log = await world.ok("POST", "/v1/external-logging", { group_id: group, service: "splunkLog", config });
+  assert.deepEqual([log.id, log.config.token], [group, "******"]);
+  await world.synced(connection.id);
+  const path = "/services/collector/event";
+  const { items } = await world.ok("GET", `/v1/connections/${connection.id}/runs?limit=1000`);
+  const lines = () => at(path).map(({ raw }) => raw.toString());
+  await until(() => lines().some((line) => line.includes("sync_end")), "the end of the run");
+  assert.ok(lines().some((line) => line.includes(items.at(-1).id)));
+  assert.equal(at(path)[0].headers.authorization, `Splunk ${SECRET}`);
+  answer = () => 403;
+  const { setup_tests: tests } = await world.ok("POST", `/v1/external-logging/${group}/test`);
+  answer = () => 200;
+  assert.equal(tests[0].status, "FAILED");
+  assert.match(tests[0].message, /403/);
+  await world.ok("DELETE", `/v1/external-logging/${group}`);
 });
 
 test("the test endpoint tells what the receiver said, and a deleted connection is still told of", async () => {

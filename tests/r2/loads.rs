@@ -60,12 +60,12 @@ fn a_chunk_without_rows_leaves_no_file() {
     let (bucket, destination) = lake();
     let first = load(orders(), 1, LoadMode::Full);
     let receipt = block_on(run(&*destination, &first, &[vec![order_rows(&first, &[(1, None)])]])).unwrap();
-    assert_eq!(receipt, TableReceipt { deleted: 0, live_rows: Some(1) });
+    assert_eq!(receipt, TableReceipt { written: 1, deleted: 0, live_rows: Some(1) });
     let second = load(orders(), 2, LoadMode::Incremental);
     let receipt = block_on(run(&*destination, &second, &[vec![], vec![]])).unwrap();
     assert_eq!(
         receipt,
-        TableReceipt { deleted: 0, live_rows: Some(1) },
+        TableReceipt { written: 0, deleted: 0, live_rows: Some(1) },
         "nothing changed, so it is still known"
     );
     assert_eq!(parts(&bucket).len(), 1);
@@ -132,6 +132,23 @@ fn i5_a_chunk_that_lost_rows_gets_no_receipt() {
         assert_eq!(writer.commit(read(2)).await.unwrap_err().kind(), ErrorKind::Mismatch);
     });
     assert_eq!(bucket.keys(), ["lake/shop/orders/manifest.json"]);
+}
+
+#[test]
+fn i5_a_receipt_with_another_count_than_its_part_is_not_published() {
+    let (_, destination) = lake();
+    let load = load(orders(), 1, LoadMode::Full);
+    block_on(destination.prepare(&load)).unwrap();
+    let rows = [order_rows(&load, &[(1, None), (2, None)])];
+    let receipt = block_on(write_chunk(&*destination, &load, 0, 1, &rows)).unwrap();
+    for place in ["/counts/written", "/artifact/part/rows"] {
+        let mut mutated = json!(receipt);
+        *mutated.pointer_mut(place).unwrap() = json!(1);
+        let mutated = serde_json::from_value(mutated).unwrap();
+        let error = block_on(destination.publish(&load, &[mutated], fence(&load, 9))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{place}: {error}");
+    }
+    assert_eq!(block_on(destination.publish(&load, &[receipt], fence(&load, 9))).unwrap().written, 2);
 }
 
 #[test]

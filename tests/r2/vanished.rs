@@ -37,7 +37,7 @@ fn a_vanished_row_keeps_its_last_values_and_its_time() {
     full(&*destination, 1, &[(1, Some("a")), (2, Some("b")), (3, None)]);
     changes(&*destination, 2, &[(2, Some("b2"))]);
     let receipt = full(&*destination, 3, &[(1, Some("a3")), (4, None)]);
-    assert_eq!(receipt, TableReceipt { deleted: 2, live_rows: Some(2) });
+    assert_eq!(receipt, TableReceipt { written: 2, deleted: 2, live_rows: Some(2) });
     let expected = [
         ["1", "a3", "false", "3"],
         ["2", "b2", "true", "2"],
@@ -56,7 +56,7 @@ fn marked_rows_are_carried_along_until_their_key_comes_back() {
     assert_eq!(full(&*destination, 3, &[(2, Some("b"))]).deleted, 0, "counted once");
     assert_eq!(state(&bucket)[0], ["1", "a", "true", "1"]);
     let receipt = full(&*destination, 4, &[(1, Some("back")), (2, Some("b"))]);
-    assert_eq!(receipt, TableReceipt { deleted: 0, live_rows: Some(2) });
+    assert_eq!(receipt, TableReceipt { written: 2, deleted: 0, live_rows: Some(2) });
     assert_eq!(state(&bucket)[0], ["1", "back", "false", "4"]);
     assert_eq!(parts(&bucket).len(), 1);
 }
@@ -65,7 +65,7 @@ fn marked_rows_are_carried_along_until_their_key_comes_back() {
 fn an_empty_source_marks_everything() {
     let (bucket, destination) = lake();
     full(&*destination, 1, &[(1, Some("a")), (2, Some("b"))]);
-    assert_eq!(full(&*destination, 2, &[]), TableReceipt { deleted: 2, live_rows: Some(0) });
+    assert_eq!(full(&*destination, 2, &[]), TableReceipt { written: 0, deleted: 2, live_rows: Some(0) });
     assert_eq!(state(&bucket), [["1", "a", "true", "1"], ["2", "b", "true", "1"]]);
 }
 
@@ -95,10 +95,10 @@ fn a_key_that_widened_still_matches() {
     typed(&*destination, 1, ColumnType::Int, ints());
     let longs = Arc::new(Int64Array::from(vec![2, 3, i64::MAX]));
     let receipt = typed(&*destination, 2, ColumnType::Long, longs);
-    assert_eq!(receipt, TableReceipt { deleted: 1, live_rows: Some(3) });
+    assert_eq!(receipt, TableReceipt { written: 3, deleted: 1, live_rows: Some(3) });
     let text = Arc::new(StringArray::from(vec!["3", "x"]));
     let receipt = typed(&*destination, 3, ColumnType::String, text);
-    assert_eq!(receipt, TableReceipt { deleted: 2, live_rows: Some(2) });
+    assert_eq!(receipt, TableReceipt { written: 2, deleted: 2, live_rows: Some(2) });
     assert_eq!(parts(&bucket).len(), 3, "marked rows of two types, in a file each");
     let ids: Vec<_> = state(&bucket).into_iter().map(|row| format!("{} {}", row[0], row[2])).collect();
     assert_eq!(ids, ["1 true", "2 true", "3 false", "9223372036854775807 true", "x false"]);
@@ -110,7 +110,7 @@ fn a_table_whose_keys_cannot_be_compared_is_replaced() {
     let (bucket, destination) = lake();
     typed(&*destination, 1, ColumnType::Double, Arc::new(Float64Array::from(vec![0.1])));
     let receipt = typed(&*destination, 2, ColumnType::String, Arc::new(StringArray::from(vec!["a"])));
-    assert_eq!(receipt, TableReceipt { deleted: 0, live_rows: Some(1) });
+    assert_eq!(receipt, TableReceipt { written: 1, deleted: 0, live_rows: Some(1) });
     assert_eq!(parts(&bucket).len(), 1);
 
     let mut other_key = load(keyed(ColumnType::String), 3, LoadMode::Full);
@@ -145,7 +145,7 @@ fn keys_of_every_type_and_of_several_columns_are_told_apart() {
     block_on(run(&*destination, &first, &[vec![all]])).unwrap();
     let (second, some) = rows(2, &[Some("a"), None], &[2, 1]);
     let receipt = block_on(run(&*destination, &second, &[vec![some]])).unwrap();
-    assert_eq!(receipt, TableReceipt { deleted: 2, live_rows: Some(2) });
+    assert_eq!(receipt, TableReceipt { written: 2, deleted: 2, live_rows: Some(2) });
 }
 
 /// Rows `from..to`, in chunks of 200,000.
@@ -170,11 +170,14 @@ fn i9_millions_of_keys_are_compared_in_several_passes() {
     bucket.take_log();
     // A million keys stay, which is two passes' worth; 300,000 are gone, 300,000 are new.
     let receipt = many(&*destination, 2, 300_000, 1_600_000);
-    assert_eq!(receipt, TableReceipt { deleted: 300_000, live_rows: Some(1_300_000) });
+    assert_eq!(receipt, TableReceipt { written: 1_300_000, deleted: 300_000, live_rows: Some(1_300_000) });
     let opened = bucket.take_log().iter().filter(|line| line.contains("00000001-full/c000000")).count();
     assert!(opened > 6, "several passes read the first part again: {opened}");
     // Everything vanishes: far more than one pass can note down.
-    assert_eq!(many(&*destination, 3, 0, 0), TableReceipt { deleted: 1_300_000, live_rows: Some(0) });
+    assert_eq!(
+        many(&*destination, 3, 0, 0),
+        TableReceipt { written: 0, deleted: 1_300_000, live_rows: Some(0) }
+    );
     let script = documented("Current state", &on_disk(&bucket, "many"));
     let counts = format!(
         "{} SELECT count(*)::VARCHAR, count(DISTINCT id)::VARCHAR, sum(id)::VARCHAR, bool_and(_fivetran_deleted)::VARCHAR \
@@ -185,4 +188,27 @@ fn i9_millions_of_keys_are_compared_in_several_passes() {
     let expected = ["1600000".to_owned(), "1600000".to_owned(), sum.to_string(), "true".to_owned()];
     assert_eq!(duckdb(&counts), [expected.map(Some)]);
     assert_eq!(parts(&bucket).len(), 1, "in one file");
+}
+
+#[test]
+fn a_full_load_mends_a_table_whose_part_is_gone_or_damaged() {
+    for damaged in [false, true] {
+        let (bucket, destination) = lake();
+        full(&*destination, 1, &[(1, Some("a")), (2, Some("b"))]);
+        changes(&*destination, 2, &[(3, Some("c"))]);
+        let key = "lake/shop/orders/data/00000001-full/c000000-1.parquet";
+        if damaged {
+            let mut body = bucket.body(key).unwrap().to_vec();
+            body[4..60].fill(0xff);
+            bucket.meddle(key, &body);
+        } else {
+            use fivetran_do::ports::ObjectStore as _;
+            block_on(bucket.delete(&[key.to_owned()])).unwrap();
+        }
+        // What was only in that part cannot be marked any more; what is readable is.
+        let receipt = full(&*destination, 3, &[(1, Some("a"))]);
+        assert_eq!(receipt, TableReceipt { written: 1, deleted: 1, live_rows: Some(1) }, "{damaged}");
+        let ids: Vec<_> = state(&bucket).into_iter().map(|row| format!("{} {}", row[0], row[2])).collect();
+        assert_eq!(ids, ["1 false", "3 true"], "{damaged}");
+    }
 }

@@ -133,7 +133,7 @@ fn i3_publishing_twice_even_at_once_says_and_does_the_same() {
             destination.publish(&second, &receipts, fence(&second, 7)),
             destination.publish(&second, &receipts, fence(&second, 8))
         );
-        let receipt = TableReceipt { deleted: 1, live_rows: Some(1) };
+        let receipt = TableReceipt { written: 1, deleted: 1, live_rows: Some(1) };
         assert_eq!((one.unwrap(), two.unwrap()), (receipt.clone(), receipt.clone()));
         let before = manifest(&bucket);
         assert_eq!(destination.publish(&second, &receipts, fence(&second, 9)).await.unwrap(), receipt);
@@ -212,7 +212,11 @@ fn i3_a_worker_that_dies_at_any_operation_leaves_nothing_visible_and_a_retry_fin
         assert!(outcome.is_err() || visible.len() == 3);
 
         let receipt = block_on(run(&*destination, &second, &[rows(&second), rows(&second)])).unwrap();
-        assert_eq!(receipt, TableReceipt { deleted: 1, live_rows: Some(2) }, "after {deaths} operations");
+        assert_eq!(
+            receipt,
+            TableReceipt { written: 4, deleted: 1, live_rows: Some(2) },
+            "after {deaths} operations"
+        );
         deaths += 1;
     }
     assert!(deaths > 15, "{deaths}");

@@ -251,7 +251,7 @@ fn i6_a_row_id_is_made_of_the_hash_and_not_of_what_it_hides() {
     assert_ne!(texts(hashed.column(0)), [Some(ids(&clear, vec![value])[0].as_str())]);
 }
 
-/// The expected id was computed by an independent program from the description in `row_id.rs`: ids are kept in
+/// The expected id was computed by an independent program from the description in `canonical.rs`: ids are kept in
 /// users' tables, so the encoding can never change.
 #[test]
 fn i3_row_ids_are_the_same_in_every_version_of_this_program() {

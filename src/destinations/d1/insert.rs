@@ -8,6 +8,7 @@ use super::names::quote;
 use super::watermark::{self, GUARD_PARAMS};
 use crate::core::table::{TableColumn, TableSchema};
 use crate::core::types::ColumnType;
+use crate::ports::Statement;
 
 /// Where a column's value comes from in an upsert.
 pub(super) enum Origin {
@@ -15,6 +16,14 @@ pub(super) enum Origin {
     Row,
     /// From that many parameters, put together again.
     Params(usize),
+}
+
+/// A statement of a merge; its parameters are the guard's, the rows and the large values.
+pub(super) struct Step {
+    /// SQL.
+    pub(super) sql: String,
+    /// Whether the rows it changes are rows of the source taken in.
+    pub(super) takes_rows: bool,
 }
 
 /// The parameter that holds the JSON rows.
@@ -29,16 +38,8 @@ pub(super) fn upsert(
     reader: &str,
     origin: impl Fn(usize) -> Origin,
 ) -> String {
-    let mut next_param = ROWS_PARAM + 1;
     let columns = list(table.columns.iter().map(|column| quote(&column.name)));
-    let values = list(table.columns.iter().enumerate().map(|(index, column)| match origin(index) {
-        Origin::Row => from_row(index, column),
-        Origin::Params(count) => {
-            let params: Vec<usize> = (next_param..next_param + count).collect();
-            next_param += count;
-            from_params(&params, column)
-        }
-    }));
+    let values = list(values(table, origin).into_iter());
     let key = list(table.primary_key.iter().map(|column| quote(column)));
     let updates = list(
         table
@@ -47,13 +48,37 @@ pub(super) fn upsert(
             .filter(|column| !table.primary_key.contains(&column.name))
             .map(|column| format!("{0} = excluded.{0}", quote(&column.name))),
     );
-    let action = if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {updates}") };
+    // A table of nothing but its key is updated in place, where DO NOTHING would do: every row must count as a change.
+    let updates = match table.primary_key.first() {
+        Some(key) if updates.is_empty() => format!("{0} = excluded.{0}", quote(key)),
+        _ => updates,
+    };
     format!(
         "INSERT INTO {table} ({columns}) SELECT {values} FROM {reader}(?{ROWS_PARAM}) WHERE {guard} \
-         ON CONFLICT ({key}) DO {action}",
+         ON CONFLICT ({key}) DO UPDATE SET {updates}",
         table = quote(name),
         guard = watermark::guard(),
     )
+}
+
+/// SQL of a row's values, in column order.
+pub(super) fn values(table: &TableSchema, origin: impl Fn(usize) -> Origin) -> Vec<String> {
+    let mut next_param = ROWS_PARAM + 1;
+    let value = |(index, column): (usize, &TableColumn)| match origin(index) {
+        Origin::Row => from_row(index, column),
+        Origin::Params(count) => {
+            let params: Vec<usize> = (next_param..next_param + count).collect();
+            next_param += count;
+            from_params(&params, column)
+        }
+    };
+    table.columns.iter().enumerate().map(value).collect()
+}
+
+/// How many rows the statement before it in the same batch took: SQLite's own count, which leaves out what the user's
+/// triggers did, as D1's `meta.changes` does not.
+pub(super) fn count_changes() -> Statement {
+    Statement::new("SELECT CAST(changes() AS TEXT) AS changes", Vec::new())
 }
 
 fn from_row(index: usize, column: &TableColumn) -> String {
@@ -72,6 +97,6 @@ fn from_params(params: &[usize], column: &TableColumn) -> String {
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }

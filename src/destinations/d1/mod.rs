@@ -5,7 +5,7 @@
 //! `_fivetran_commits` ([`watermark`]) knows which chunks are durable.
 //!
 //! A run prepares a table ([`prepare`], [`rebuild`]), writes its chunks as upserts of JSON rows ([`encode`],
-//! [`insert`], [`write`]), and publishes ([`publish`]). How values are stored is told in [`storage`] and [`temporal`].
+//! [`insert`], [`write`]), and publishes ([`publish`]); [`scan`] reads rows back. How values are stored is told in [`storage`] and [`temporal`].
 
 mod catalog;
 mod check;
@@ -14,6 +14,7 @@ mod database;
 mod ddl;
 mod encode;
 mod fault;
+mod history;
 mod http;
 mod insert;
 mod names;
@@ -21,6 +22,7 @@ mod pages;
 mod prepare;
 mod publish;
 mod rebuild;
+mod scan;
 mod storage;
 mod temporal;
 mod watermark;
@@ -40,7 +42,9 @@ use crate::core::limits::{D1_MAX_COLUMNS, D1_MAX_ROW_BYTES};
 use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
-use crate::destinations::{Capabilities, ChunkOpening, Destination, DurableReceipt, TableLoad, TableReceipt};
+use crate::destinations::{
+    Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
+};
 use crate::ports::{Ports, SqlDatabase};
 
 /// The registry's entry.
@@ -100,5 +104,9 @@ impl Destination for D1 {
         fence: Fence,
     ) -> Result<TableReceipt> {
         publish::publish(&self.database, load, chunks, fence).await
+    }
+
+    async fn scan(&self, table: &TableSchema, range: &KeyRange, visit: Visit<'_>) -> Result<Vec<String>> {
+        scan::scan(&self.database, table, range, visit).await
     }
 }

@@ -84,12 +84,12 @@ impl Page {
     }
 }
 
-fn key_of(table: &TableSchema) -> Vec<(String, ColumnType)> {
+pub(super) fn key_of(table: &TableSchema) -> Vec<(String, ColumnType)> {
     table.primary_key.iter().filter_map(|key| Some((quote(key), table.column(key)?.column_type))).collect()
 }
 
 /// Compares the key with parameters that start at number `first`.
-fn compare(key: &[(String, ColumnType)], operator: &str, first: usize) -> String {
+pub(super) fn compare(key: &[(String, ColumnType)], operator: &str, first: usize) -> String {
     let columns = key.iter().map(|(column, _)| column.as_str()).collect::<Vec<_>>().join(", ");
     let params = key
         .iter()

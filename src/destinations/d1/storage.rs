@@ -132,6 +132,21 @@ pub(super) fn key_to_text(column_type: ColumnType, column: &str) -> String {
     }
 }
 
+/// SQL that reads a value in a form that crosses D1's border exactly: the text that
+/// [`ColumnParser`](crate::core::parse::ColumnParser) reads, bytes as hexadecimal digits. A value that is none of the
+/// column's type (SQLite would keep one) comes out as what it is.
+pub(super) fn to_text(column_type: ColumnType, column: &str) -> String {
+    match (declared(column_type), column_type) {
+        ("TEXT", _) => column.to_owned(),
+        ("BLOB", _) => format!("CASE WHEN {column} IS NOT NULL THEN hex({column}) END"),
+        ("NUMERIC", ColumnType::Decimal { scale, .. }) => format!(
+            "CASE WHEN typeof({column}) IN ('integer', 'real') THEN printf('%.{scale}f', {column}) \
+             ELSE CAST({column} AS TEXT) END"
+        ),
+        _ => key_to_text(column_type, column),
+    }
+}
+
 /// The inverse of [`key_to_text`]: SQL of the key value held by a text parameter.
 pub(super) fn key_from_text(column_type: ColumnType, parameter: &str) -> String {
     match declared(column_type) {

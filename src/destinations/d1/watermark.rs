@@ -165,13 +165,14 @@ pub(super) fn forget_other_runs(name: &str, load: &TableLoad) -> Statement {
     )
 }
 
-/// Fails with [`Mismatch`](ErrorKind::Mismatch) when one of the receipts is not for a durable chunk of this run.
+/// The rows of the run's durable chunks, as their commits counted them. Fails with [`Mismatch`](ErrorKind::Mismatch)
+/// when one of the receipts is not for a durable chunk of this run with those counts (I5).
 pub(super) async fn require_durable(
     database: &Database,
     name: &str,
     load: &TableLoad,
     receipts: &[DurableReceipt],
-) -> Result<()> {
+) -> Result<u64> {
     let what = catalog::title(&load.table);
     let foreign = receipts.iter().find(|receipt| {
         receipt.chunk().connection_id != load.connection_id || receipt.fence().run != load.run
@@ -183,13 +184,13 @@ pub(super) async fn require_durable(
             format!("{what}: chunk {} of {} belongs to another run", chunk.chunk, chunk.stream),
         ));
     }
-    // A chunk's three coordinates need some 100 bytes, so 5,000 of them stay far below D1's 2 MB for a parameter.
+    // A chunk's three coordinates and count need some 100 bytes, so 5,000 of them stay far below D1's 2 MB for a parameter.
     for receipts in receipts.chunks(5_000) {
         let chunks: Vec<_> = receipts
             .iter()
             .map(|receipt| {
                 let chunk = receipt.chunk();
-                json!([chunk.stream.schema, chunk.stream.table, chunk.chunk])
+                json!([chunk.stream.schema, chunk.stream.table, chunk.chunk, receipt.counts().written])
             })
             .collect();
         let mut params = catalog::current_params(name, load);
@@ -197,7 +198,8 @@ pub(super) async fn require_durable(
         let missing = Statement::new(
             "SELECT value FROM json_each(?4) WHERE NOT EXISTS (SELECT 1 FROM _fivetran_commits \
              WHERE name = ?1 AND connection_id = ?2 AND run = CAST(?3 AS INTEGER) \
-             AND stream_schema = value->>0 AND stream_table = value->>1 AND chunk = value->>2 AND durable = 1) LIMIT 1",
+             AND stream_schema = value->>0 AND stream_table = value->>1 AND chunk = value->>2 AND durable = 1 \
+             AND counts->>'written' = value->>3) LIMIT 1",
             params,
         );
         if let Some(row) = database.query(&what, missing).await?.rows.first() {
@@ -205,5 +207,13 @@ pub(super) async fn require_durable(
             return Err(Error::new(ErrorKind::Mismatch, format!("{what}: chunk {chunk} is not durable")));
         }
     }
-    Ok(())
+    let sum = Statement::new(
+        "SELECT CAST(coalesce(sum(counts->>'written'), 0) AS TEXT) AS written FROM _fivetran_commits \
+         WHERE name = ?1 AND connection_id = ?2 AND run = CAST(?3 AS INTEGER) AND durable = 1",
+        catalog::current_params(name, load),
+    );
+    match database.query(&what, sum).await?.rows.first() {
+        Some(row) => number(row, "written"),
+        None => Err(Error::internal(format!("{what}: D1 did not answer a sum"))),
+    }
 }

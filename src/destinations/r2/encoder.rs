@@ -63,11 +63,11 @@ impl Encoder {
         }
     }
 
-    /// Ends the file and returns what was not taken out yet.
+    /// Ends the file and returns what was not taken out yet, and the rows the file holds by its own account.
     ///
     /// # Errors
     /// Never in practice: writing to memory.
-    pub(super) fn finish(self) -> Result<Vec<u8>> {
+    pub(super) fn finish(self) -> Result<(Vec<u8>, u64)> {
         match self {
             Self::Parquet(parquet) => parquet.finish(),
             Self::Text(text) => text.finish(),

@@ -75,6 +75,9 @@ pub(crate) struct Published {
     pub(crate) synced_at: i64,
     /// Full or incremental.
     pub(crate) mode: LoadMode,
+    /// Rows of its parts, those it only marked as deleted left out.
+    #[serde(default)]
+    pub(crate) written: u64,
     /// Rows it newly marked as deleted.
     pub(crate) deleted: u64,
 }
@@ -216,7 +219,8 @@ impl Manifest {
     /// The receipt of the load, if it is the one published last.
     pub(crate) fn receipt_of(&self, load_number: u64) -> Option<TableReceipt> {
         let published = self.published.as_ref().filter(|published| published.load == load_number)?;
-        Some(TableReceipt { deleted: published.deleted, live_rows: self.live_rows })
+        let Published { written, deleted, .. } = *published;
+        Some(TableReceipt { written, deleted, live_rows: self.live_rows })
     }
 
     /// The table as it stands.

@@ -1,7 +1,7 @@
 //! Cloudflare R2: tables as Parquet, JSON lines or CSV files, listed by a manifest.
 //!
 //! A run stages its chunks as parts that nobody looks at ([`chunk`]), then swaps the table's manifest in one step
-//! ([`publish`]). Where things lie is in [`layout`]; how people read a table is in `docs/reading-r2.md`.
+//! ([`publish`]). [`scan`] reads rows back. Where things lie is in [`layout`]; how people read a table is in `docs/reading-r2.md`.
 
 mod cells;
 mod check;
@@ -15,6 +15,7 @@ mod parquet_encoder;
 mod parquet_reader;
 mod part;
 mod publish;
+mod scan;
 mod sweep;
 mod text_encoder;
 mod upload;
@@ -32,12 +33,15 @@ use self::layout::TableLayout;
 use self::manifest::ManifestStore;
 use self::publish::PublishRequest;
 use crate::connectors::{SetupTest, SetupTestStatus};
-use crate::core::Result;
 use crate::core::limits::MAX_VALUE_BYTES;
 use crate::core::run::{ChunkId, Fence};
+use crate::core::settings::TableSyncMode;
 use crate::core::table::TableSchema;
+use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::registry::DestinationType;
-use crate::destinations::{Capabilities, ChunkOpening, Destination, DurableReceipt, TableLoad, TableReceipt};
+use crate::destinations::{
+    Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
+};
 use crate::ports::{ObjectStore, Ports};
 
 /// The registry's entry.
@@ -127,6 +131,12 @@ impl Destination for R2 {
     }
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {
+        if load.table.sync_mode() == TableSyncMode::History {
+            let message = format!("table {}.{} is to keep history", load.table.schema, load.table.table);
+            return Err(Error::new(ErrorKind::DestinationConfig, message)
+                .field("sync_mode")
+                .remedy("Use SOFT_DELETE or LIVE; history is kept in D1 destinations"));
+        }
         let manifests = self.manifests(&load.table.schema, &load.table.table)?;
         manifests.announce(load, self.encoding.format()).await
     }
@@ -160,5 +170,11 @@ impl Destination for R2 {
             fence,
         };
         publish::publish(request).await
+    }
+
+    async fn scan(&self, table: &TableSchema, range: &KeyRange, visit: Visit<'_>) -> Result<Vec<String>> {
+        let current = self.manifests(&table.schema, &table.table)?.prepared().await?;
+        let layout = self.layout(&table.schema, &table.table)?;
+        scan::scan(self.store()?, &layout, &current.manifest, table, range, visit).await
     }
 }

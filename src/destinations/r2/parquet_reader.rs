@@ -11,7 +11,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::basic::Type as PhysicalType;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder, RowGroupMetaData};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData,
+};
 
 use super::layout::TableLayout;
 use super::manifest::Part;
@@ -70,13 +72,20 @@ impl PartReader {
         FileSchema { arrow: Arc::clone(self.footer.schema()), parquet: self.footer.parquet_schema().clone() }
     }
 
-    /// Reads the named columns, in the file's order, of the selected rows; everything where `None` says so.
+    /// What the footer says of the file.
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        self.footer.metadata()
+    }
+
+    /// Reads the named columns, in the file's order, of the selected rows of the named row groups; everything where
+    /// `None` says so. A selection counts rows of those groups only.
     ///
     /// # Errors
     /// A damaged file.
     pub(super) fn read(
         &self,
         columns: Option<&[&str]>,
+        groups: Option<Vec<usize>>,
         selection: Option<RowSelection>,
     ) -> Result<PartStream<'_>> {
         let mask = match columns {
@@ -87,6 +96,9 @@ impl PartReader {
         let mut builder = ParquetPushDecoderBuilder::new_with_metadata(self.footer.clone())
             .with_batch_size(rows.unwrap_or(BATCH_ROWS))
             .with_projection(mask);
+        if let Some(groups) = groups {
+            builder = builder.with_row_groups(groups);
+        }
         if let Some(selection) = selection {
             builder = builder.with_row_selection(selection);
         }

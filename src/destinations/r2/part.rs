@@ -9,7 +9,7 @@ use super::encoder::Encoder;
 use super::layout::TableLayout;
 use super::manifest::{Part, PartKind};
 use super::upload::Upload;
-use crate::core::Result;
+use crate::core::{Error, ErrorKind, Result};
 use crate::ports::ObjectStore;
 
 /// Writes one part. It holds at most a row group in progress plus less than one multipart part.
@@ -55,13 +55,19 @@ impl PartWriter {
     /// Ends the part. A part without rows is not stored: thousands of empty files help nobody.
     ///
     /// # Errors
-    /// When the store is unreachable; the upload is given up then.
+    /// When the store is unreachable, [`Mismatch`](ErrorKind::Mismatch) when the file lacks rows; the upload is given up
+    /// then.
     pub(super) async fn finish(mut self) -> Result<Option<Part>> {
         if self.rows == 0 {
             return Ok(None);
         }
         let stored = match self.encoder.finish() {
-            Ok(rest) => self.upload.finish(rest).await,
+            Ok((rest, rows)) if rows == self.rows => self.upload.finish(rest).await,
+            // I5: what the file itself says it holds, not what was handed to its encoder.
+            Ok((_, rows)) => Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("{} holds {rows} rows where {} were written to it", self.path, self.rows),
+            )),
             Err(error) => Err(error),
         };
         match stored {

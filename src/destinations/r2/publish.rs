@@ -69,6 +69,14 @@ async fn durable_parts(request: &PublishRequest<'_>, load_number: u64) -> Result
             )));
         }
         let artifact: ChunkArtifact = serde_json::from_value(receipt.artifact().clone())?;
+        let (rows, written) = (artifact.part.as_ref().map_or(0, |part| part.rows), receipt.counts().written);
+        if rows != written {
+            return Err(mismatch(format!(
+                "the part of chunk {} of {} has {rows} rows, its receipt {written}",
+                receipt.chunk().chunk,
+                receipt.chunk().stream
+            )));
+        }
         by_chunk.insert(receipt.chunk().chunk, artifact.part);
     }
     let parts: Vec<Part> = by_chunk.into_values().flatten().collect();
@@ -104,9 +112,10 @@ fn appended(
     let mut next = current.clone();
     // Which of the new rows replace old ones is only known after merging.
     next.live_rows = current.live_rows.filter(|_| parts.is_empty());
+    let written = rows_of(&parts);
     next.parts.extend(parts);
     next.retired = sweep::retire(current, std::iter::empty(), request.load.synced_at);
-    finished(next, request.load, load_number, 0)
+    finished(next, request.load, load_number, written, 0)
 }
 
 /// The manifest after a full load: its parts instead of all others, plus the rows it did not find any more.
@@ -116,7 +125,7 @@ async fn replaced(
     load_number: u64,
     parts: Vec<Part>,
 ) -> Result<Manifest> {
-    let rows = parts.iter().map(|part| part.rows).sum();
+    let rows = rows_of(&parts);
     let Vanished { parts: deleted_parts, newly_deleted, live_rows } =
         if request.encoding.format() == Format::Parquet && vanished::comparable(current, request.load) {
             vanished::carry_over(request, current, &parts, load_number).await?
@@ -132,13 +141,17 @@ async fn replaced(
     next.parts.extend(deleted_parts);
     let replaced = current.parts.iter().map(|part| part.path.clone());
     next.retired = sweep::retire(current, replaced, request.load.synced_at);
-    Ok(finished(next, request.load, load_number, newly_deleted))
+    Ok(finished(next, request.load, load_number, rows, newly_deleted))
 }
 
-fn finished(mut next: Manifest, load: &TableLoad, load_number: u64, deleted: u64) -> Manifest {
-    next.total_rows = next.parts.iter().map(|part| part.rows).sum();
-    next.published =
-        Some(Published { load: load_number, synced_at: load.synced_at, mode: load.mode, deleted });
+fn rows_of(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| part.rows).sum()
+}
+
+fn finished(mut next: Manifest, load: &TableLoad, number: u64, written: u64, deleted: u64) -> Manifest {
+    next.total_rows = rows_of(&next.parts);
+    let TableLoad { synced_at, mode, .. } = *load;
+    next.published = Some(Published { load: number, synced_at, mode, written, deleted });
     next
 }
 

@@ -39,6 +39,7 @@ pub(super) struct TextEncoder {
     lead: Vec<Vec<u8>>,
     scratch: Vec<u8>,
     sink: Sink,
+    rows: u64,
 }
 
 impl TextEncoder {
@@ -75,7 +76,7 @@ impl TextEncoder {
         } else {
             Sink::Raw(Vec::new())
         };
-        let mut encoder = Self { dialect, lead, scratch, sink };
+        let mut encoder = Self { dialect, lead, scratch, sink, rows: 0 };
         encoder.flush_scratch()?;
         Ok(encoder)
     }
@@ -98,6 +99,7 @@ impl TextEncoder {
                 self.scratch.push(b'}');
             }
             self.scratch.push(b'\n');
+            self.rows += 1;
         }
         self.flush_scratch()
     }
@@ -110,15 +112,16 @@ impl TextEncoder {
         }
     }
 
-    /// Ends the file and returns what was not taken out yet.
+    /// Ends the file and returns what was not taken out yet, and the rows it holds.
     ///
     /// # Errors
     /// Never in practice: writing to memory.
-    pub(super) fn finish(self) -> Result<Vec<u8>> {
-        match self.sink {
-            Sink::Raw(bytes) => Ok(bytes),
-            Sink::Gzip(gzip) => gzip.finish().map_err(gzip_error),
-        }
+    pub(super) fn finish(self) -> Result<(Vec<u8>, u64)> {
+        let bytes = match self.sink {
+            Sink::Raw(bytes) => bytes,
+            Sink::Gzip(gzip) => gzip.finish().map_err(gzip_error)?,
+        };
+        Ok((bytes, self.rows))
     }
 
     fn flush_scratch(&mut self) -> Result<()> {

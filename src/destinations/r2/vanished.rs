@@ -13,6 +13,9 @@
 //! million about 2n, each reading only the key columns. The alternative, spilling partitions to temporary objects,
 //! reads each key twice whatever their number but writes all of them on every full load, also when nothing vanished.
 //!
+//! An old part that is gone or damaged has nothing to carry over: what was only in it is lost already, and a table that
+//! could never be loaded in full again would be lost whole.
+//!
 //! Rows keep `_fivetran_synced`: a mass delete of a re-sync does not touch it in Fivetran either. Rows already marked
 //! are carried along and not counted again.
 
@@ -32,7 +35,7 @@ use super::parquet_reader::PartReader;
 use super::part::PartWriter;
 use super::publish::PublishRequest;
 use crate::core::table::DELETED;
-use crate::core::{Error, Result};
+use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 
 /// What a full load left behind.
@@ -140,8 +143,13 @@ impl Search<'_> {
                     }
                 }
             });
-            if !comparable.await? {
-                return Ok(None);
+            match comparable.await {
+                Err(error) if is_unreadable(&error) => {}
+                comparable => {
+                    if !comparable? {
+                        return Ok(None);
+                    }
+                }
             }
         }
         let (end, rows) = gone.sorted();
@@ -154,7 +162,7 @@ impl Search<'_> {
         let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
         let wanted: Vec<&str> =
             self.primary_key.iter().map(String::as_str).chain(std::iter::once(DELETED)).collect();
-        let mut batches = reader.read(Some(&wanted), None)?;
+        let mut batches = reader.read(Some(&wanted), None, None)?;
         let mut row = 0_u64;
         while let Some(batch) = batches.next().await? {
             let marks = batch.column_by_name(DELETED).and_then(|column| column.as_boolean_opt());
@@ -169,8 +177,13 @@ impl Search<'_> {
     }
 }
 
+/// True when reading again would not help: the object is gone, or is no Parquet.
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::Internal)
+}
+
 /// Parts end at 48 GiB and hold a byte a row at the very least only in theory; still, no silent wrap-around.
-fn position(number: u64) -> Result<u32> {
+pub(super) fn position(number: u64) -> Result<u32> {
     u32::try_from(number).map_err(|_| Error::internal("a part has more than 2^32 rows"))
 }
 
@@ -191,8 +204,13 @@ impl MarkedRows<'_> {
             let part = part.ok_or_else(|| Error::internal("a row of no part"))?;
             let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
             let schema = reader.schema();
-            let mut batches = reader.read(None, Some(selection(of_part)))?;
-            while let Some(batch) = batches.next().await? {
+            let mut batches = reader.read(None, None, Some(selection(of_part)))?;
+            loop {
+                let batch = match batches.next().await {
+                    Err(error) if is_unreadable(&error) => break,
+                    batch => batch?,
+                };
+                let Some(batch) = batch else { break };
                 let marked = marked(&batch)?;
                 self.writer(&schema).await?.write(&marked).await?;
             }
@@ -239,7 +257,7 @@ impl MarkedRows<'_> {
 }
 
 /// The rows of one part, which are sorted and distinct, as runs to skip and to take.
-fn selection(rows: &[RowAt]) -> RowSelection {
+pub(super) fn selection(rows: &[RowAt]) -> RowSelection {
     let mut selectors = Vec::with_capacity(rows.len() * 2);
     let mut next = 0_u32;
     for row in rows {

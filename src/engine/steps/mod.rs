@@ -3,4 +3,4 @@
 mod close;
 mod plan;
 mod publish;
-mod read;
+pub(super) mod read;

@@ -6,13 +6,14 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::connectors::BatchSink;
+use crate::control::ControlPlane;
 use crate::core::run::{Chunk, ChunkId, Counts, Effort};
+use crate::core::settings::Selection;
 use crate::core::shape::Shaper;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{ChunkOpening, ChunkWriter, DurableReceipt, TableLoad};
 use crate::engine::Engine;
 use crate::engine::meter::Meter;
-use crate::engine::open::hash_salt;
 use crate::engine::protocol::{Outcome, RunSpec, SelectedStream};
 use crate::engine::pulse::Pulse;
 
@@ -46,8 +47,8 @@ impl Engine {
         };
         let source = self.registry.source(&connection, &ports)?;
         let request = &stream.request;
-        let salt = hash_salt(&record);
-        let shaper = Shaper::new(&request.stream, &stream.selection, &load.table, load.synced_at, salt)?;
+        let salt = salt_of(&self.control, &record.id, &stream.selection).await?;
+        let shaper = Shaper::new(&request.stream, &stream.selection, &load.table, load.synced_at, &salt)?;
         let mut sink = ChunkSink::new(shaper, writer, meter, pulse);
         let handed_over = source.read(request, chunk, &mut sink).await?;
         if handed_over != sink.counts.read {
@@ -62,6 +63,18 @@ impl Engine {
         let (receipt, effort) = sink.commit().await?;
         Ok(Outcome::ChunkDurable { receipt, effort })
     }
+}
+
+/// The destination's salt, if anything of the stream is hashed.
+pub(in crate::engine) async fn salt_of(
+    control: &ControlPlane,
+    destination_id: &str,
+    selection: &Selection,
+) -> Result<Vec<u8>> {
+    if selection.columns.iter().any(|column| column.hashed) {
+        return control.hash_salt(destination_id).await;
+    }
+    Ok(Vec::new())
 }
 
 /// Shapes batches, writes them, and tells the run that its worker is alive.
@@ -126,5 +139,9 @@ impl BatchSink for ChunkSink<'_> {
 
     async fn deletes(&mut self, _keys: RecordBatch) -> Result<()> {
         Err(Error::internal("no source reports deletes yet"))
+    }
+
+    fn source_counted(&mut self, rows: u64) {
+        self.counts.source_rows = Some(self.counts.source_rows.unwrap_or(0).saturating_add(rows));
     }
 }

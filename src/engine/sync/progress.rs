@@ -15,7 +15,8 @@ use super::Sync;
 const TABLES: &str = "SELECT s.schema_name, s.table_name, s.state, s.selected, s.load, s.receipt, s.error, \
     COUNT(o.id), COALESCE(SUM(o.state = 'done'), 0), COALESCE(SUM(o.rows_read), 0), \
     COALESCE(SUM(o.rows_filtered), 0), COALESCE(SUM(o.rows_written), 0), COALESCE(SUM(o.rows_deleted), 0), \
-    COALESCE(SUM(o.bytes), 0), MAX(CASE WHEN o.state <> 'done' THEN o.error END) \
+    COALESCE(SUM(o.bytes), 0), MAX(CASE WHEN o.state <> 'done' THEN o.error END), \
+    CASE WHEN COUNT(o.source_rows) = SUM(o.state = 'done') THEN SUM(o.source_rows) END \
     FROM streams s LEFT JOIN orders o ON o.stream = s.id AND o.kind = 'read'";
 
 impl Sync<'_> {
@@ -150,6 +151,7 @@ fn table(row: &Row<'_>) -> Result<TableProgress> {
             written: row.count(11)?,
             deleted: row.count(12)?.saturating_add(receipt.as_ref().map_or(0, |receipt| receipt.deleted)),
             bytes: row.count(13)?,
+            source_rows: row.optional_count(15)?,
         },
         estimated_rows: selected.and_then(|selected| selected.request.stream.estimated_rows),
         live_rows: receipt.and_then(|receipt| receipt.live_rows),

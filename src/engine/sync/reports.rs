@@ -33,12 +33,13 @@ impl Sync<'_> {
                 self.done(order)?;
             }
             Outcome::ChunkDurable { receipt, effort } => {
-                self.chunk_durable(order, required(stream)?, &receipt)?;
                 self.state.add_effort(effort)?;
+                let recorded = self.chunk_durable(order, required(stream)?, &receipt);
+                self.fail_if_unequal(recorded, order, kind, stream, now)?;
             }
             Outcome::Published { receipt } => {
-                self.published(required(stream)?, &receipt)?;
-                self.done(order)?;
+                let recorded = self.published(required(stream)?, &receipt).and_then(|()| self.done(order));
+                self.fail_if_unequal(recorded, order, kind, stream, now)?;
             }
             Outcome::Closed => {
                 self.done(order)?;
@@ -50,7 +51,26 @@ impl Sync<'_> {
         // The worker comes back for more; its return counts as a wake-up that is on its way.
         self.state.record_wakes(1, now)?;
         let table = stream.map(|stream| self.table_progress(stream)).transpose()?.flatten();
-        Ok(SyncReply::Recorded { phase: self.phase()?.to_owned(), table: table.map(Box::new) })
+        let rests_until = self.rests_until(now)?;
+        Ok(SyncReply::Recorded { phase: self.phase()?.to_owned(), table: table.map(Box::new), rests_until })
+    }
+
+    /// An order whose counts do not add up failed, whatever its worker believes (I5); left leased, it would only be
+    /// noticed when the lease runs out.
+    fn fail_if_unequal(
+        &self,
+        recorded: Result<()>,
+        order: i64,
+        kind: Kind,
+        stream: Option<i64>,
+        now: i64,
+    ) -> Result<()> {
+        match recorded {
+            Err(error) if error.kind() == ErrorKind::Mismatch => {
+                self.failed(order, kind, stream, ErrorReport::from(&error), u8::MAX, now)
+            }
+            recorded => recorded,
+        }
     }
 
     fn order(&self, order: i64) -> Result<(Kind, Option<i64>)> {
@@ -119,9 +139,10 @@ impl Sync<'_> {
             )));
         }
         let counts = receipt.counts();
+        counts.check(format_args!("the receipt of chunk {index} of {name}"))?;
         self.state.sql.exec(
             "UPDATE orders SET state = 'done', error = NULL, receipt = ?2, rows_read = ?3, rows_filtered = ?4, \
-             rows_written = ?5, rows_deleted = ?6, bytes = ?7 WHERE id = ?1",
+             rows_written = ?5, rows_deleted = ?6, bytes = ?7, source_rows = ?8 WHERE id = ?1",
             &[
                 order.into(),
                 json(receipt)?,
@@ -130,6 +151,7 @@ impl Sync<'_> {
                 count(counts.written),
                 count(counts.deleted),
                 count(counts.bytes),
+                counts.source_rows.map_or(SqlValue::Null, count),
             ],
         )?;
         Ok(())
@@ -145,7 +167,19 @@ impl Sync<'_> {
         Ok((StreamName::new(row.text(0)?.unwrap_or_default(), row.text(1)?.unwrap_or_default()), chunk.index))
     }
 
+    /// I5, the table's side: what the destination found in the published table is the sum of what the chunks' receipts
+    /// say. A table that fails this moves no cursor.
     fn published(&self, stream: i64, receipt: &TableReceipt) -> Result<()> {
+        let table = self.table_progress(stream)?.ok_or_else(|| Error::internal("no such stream"))?;
+        let what = format!("table {}.{}", table.schema, table.table);
+        table.counts.check(&what)?;
+        if receipt.written != table.counts.written {
+            let (found, sum) = (receipt.written, table.counts.written);
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("{what}: {found} rows were published, its chunks wrote {sum}"),
+            ));
+        }
         self.state.sql.exec(
             "UPDATE streams SET state = 'published', receipt = ?2 WHERE id = ?1",
             &[stream.into(), json(receipt)?],

@@ -35,6 +35,7 @@ const SCHEMA: [&str; 4] = [
         not_before INTEGER NOT NULL DEFAULT 0,
         receipt TEXT,                     -- DurableReceipt
         error TEXT,                       -- ErrorReport of the last attempt
+        source_rows INTEGER,              -- NULL: the source does not count
         rows_read INTEGER NOT NULL DEFAULT 0,
         rows_filtered INTEGER NOT NULL DEFAULT 0,
         rows_written INTEGER NOT NULL DEFAULT 0,

@@ -6,6 +6,8 @@ import type {
   ConnectionState,
   LogEvent,
   NewConnection,
+  ReconcileRequest,
+  Reconciliation,
   Scope,
 } from '../types.js'
 import { listing } from './listing.js'
@@ -65,6 +67,14 @@ export class ConnectionsResource {
   /** Reads all history again, of everything or of some tables. Cancels a running sync first. */
   resync(id: string, scope?: Scope, options: RequestOptions = {}): Promise<void> {
     return this.#post(path`/v1/connections/${id}/resync`, scope === undefined ? {} : { scope }, options, false)
+  }
+
+  /**
+   * Compares a table with its source, some ranges at a time: send `cursor: next_cursor` until there is none. What changed
+   * at the source since the last sync differs too.
+   */
+  reconcile(id: string, request: ReconcileRequest, options: RequestOptions = {}): Promise<Reconciliation> {
+    return this.#post(path`/v1/connections/${id}/reconcile`, request, options, true)
   }
 
   /** Where incremental reads go on from, by schema and table. */

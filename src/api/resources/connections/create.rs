@@ -83,6 +83,8 @@ pub(super) struct Extras {
     proxy_agent_id: Option<String>,
     /// Not supported: leave it out.
     external_secrets_manager_id: Option<String>,
+    /// Not supported: leave it out.
+    connect_card_config: Option<Map<String, Value>>,
 }
 
 #[derive(Clone, Copy, Deserialize, serde::Serialize, JsonSchema)]
@@ -112,6 +114,9 @@ impl Extras {
                     if allowed.is_empty() { "Leave it out".to_owned() } else { format!("Use {allowed}") };
                 return Err(ApiError::unsupported(field, &remedy));
             }
+        }
+        if self.connect_card_config.is_some() {
+            return Err(ApiError::unsupported("connect_card_config", "Leave it out"));
         }
         if let Some(pause) = self.pause_after_trial {
             extra.insert("pause_after_trial".to_owned(), pause.into());

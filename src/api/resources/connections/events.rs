@@ -50,7 +50,7 @@ pub(super) fn tested(id: &str, tests: &[SetupTest], now: i64) -> LogEvent {
 }
 
 /// Logs an event of something that a Durable Object did, which no transaction of ours could include.
-pub(super) async fn log(services: &Services, event: LogEvent) -> Result<()> {
+pub(crate) async fn log(services: &Services, event: LogEvent) -> Result<()> {
     services.control.append_log(&[event]).await?;
     services.syncs.announce().await;
     Ok(())

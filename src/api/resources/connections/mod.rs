@@ -4,7 +4,8 @@ mod actions;
 mod body;
 mod create;
 mod edit;
-mod events;
+pub(crate) mod events;
+mod reconcile;
 
 pub(crate) use body::ConnectionBody;
 
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .details("Its history is deleted with it; the data at the destination is not touched."),
     ];
     routes.extend(actions::routes());
+    routes.extend(reconcile::routes());
     routes
 }
 

@@ -7,14 +7,18 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::body::SchemaConfigBody;
 use super::known::Known;
+use super::reload::{ExcludeMode, look};
 use crate::api::Services;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
-use crate::api::resources::connections::found;
+use crate::api::resources::actor;
+use crate::api::resources::connections::{events, found};
 use crate::api::response::Answer;
+use crate::control::LogEvent;
 use crate::core::Error;
 use crate::core::catalog::StreamName;
 use crate::core::settings::{
@@ -47,7 +51,7 @@ pub(super) struct SchemaUpdate {
 pub(super) struct TableUpdate {
     /// Whether it is synced.
     enabled: Option<bool>,
-    /// Only `SOFT_DELETE` yet.
+    /// How rows that change or vanish at the source are kept. Changing it re-syncs the table.
     sync_mode: Option<TableSyncMode>,
     /// Column whose growth marks changes, by source name. Ours, not Fivetran's.
     cursor_column: Option<String>,
@@ -58,9 +62,9 @@ pub(super) struct TableUpdate {
 /// Changes of a column.
 #[derive(Default, Deserialize, JsonSchema)]
 pub(super) struct ColumnUpdate {
-    /// Whether its values are synced. Not for columns of the primary key.
+    /// Whether its values are synced. Not for columns of the primary key. Switching it on re-syncs the table.
     enabled: Option<bool>,
-    /// Whether its values are replaced by a salted hash.
+    /// Whether its values are replaced by a salted hash. Changing it re-syncs the table.
     hashed: Option<bool>,
     /// Adds it to the key, or takes it out of the source's key.
     is_primary_key: Option<bool>,
@@ -73,6 +77,20 @@ pub(super) async fn config(
 ) -> ApiResult<Answer<SchemaConfigBody>> {
     let body = apply(services, call, update).await?;
     Answer::new("Schema configuration has been modified", &body)
+}
+
+/// A configuration set before anything is known of the source: it is looked at first.
+pub(super) async fn first(
+    services: &Services,
+    call: &Call<'_>,
+    update: ConfigUpdate,
+) -> ApiResult<Answer<SchemaConfigBody>> {
+    let connection = found(services, call).await?;
+    if services.control.latest_versions(&connection.id).await?.is_empty() {
+        look(services, &connection, ExcludeMode::Preserve).await?;
+    }
+    let body = apply(services, call, update).await?;
+    Answer::new("Schema configuration pre-created successfully", &body)
 }
 
 pub(super) async fn schema(
@@ -119,8 +137,12 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
         return Err(ApiError::unsupported("is_type_locked", "Leave it out"));
     }
     let mut known = Known::load(services, found(services, call).await?).await?;
-    let change = difference(&known, update.schemas.unwrap_or_default())?;
+    let mut change = difference(&known, update.schemas.unwrap_or_default())?;
+    let before = known.settings.clone();
     merge(&mut known.settings, &change);
+    for (name, change) in &mut change.streams {
+        change.resync = why_resync(before.streams.get(name), known.settings.streams.get(name));
+    }
     for name in change.streams.keys() {
         check(&known, name)?;
     }
@@ -130,8 +152,18 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
         services.control.set_schema_change_handling(id, policy).await?;
     }
     let id = call.part("connection_id");
+    log(services, call, id, &change).await?;
     known.settings = services.control.stream_settings(id).await?;
     Ok(SchemaConfigBody::of(&known))
+}
+
+/// Who changed what, in the words of Fivetran's log.
+async fn log(services: &Services, call: &Call<'_>, id: &str, change: &ConnectionSettings) -> ApiResult<()> {
+    let tables = change.streams.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let schemas = change.schemas.keys().collect::<Vec<_>>();
+    let data = json!({ "actor": actor(call), "schemas": schemas, "tables": tables });
+    let event = LogEvent::info(id, "change_schema_config_via_api", services.ports.clock.now_micros());
+    Ok(events::log(services, LogEvent { data, ..event }).await?)
 }
 
 /// The settings an update names, after checking that everything named is there.
@@ -153,8 +185,9 @@ fn difference(known: &Known, schemas: BTreeMap<String, SchemaUpdate>) -> ApiResu
 
 fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> ApiResult<StreamSettings> {
     let stream = known.stream(name)?;
-    if update.sync_mode.is_some_and(|mode| mode != TableSyncMode::SoftDelete) {
-        return Err(ApiError::unsupported(&format!("schemas.{name}.sync_mode"), "Use SOFT_DELETE"));
+    if update.sync_mode == Some(TableSyncMode::History) && !known.keeps_history {
+        let remedy = "Use SOFT_DELETE or LIVE; history is kept in D1 destinations";
+        return Err(ApiError::unsupported(&format!("schemas.{name}.sync_mode"), remedy));
     }
     let mut columns = BTreeMap::new();
     for (column, update) in update.columns.unwrap_or_default() {
@@ -165,7 +198,28 @@ fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> Ap
         columns.insert(column, ColumnSettings { enabled, hashed, is_primary_key });
     }
     let cursor_column = update.cursor_column.filter(|column| !column.is_empty());
-    Ok(StreamSettings { enabled: update.enabled, sync_mode: update.sync_mode, cursor_column, columns })
+    let TableUpdate { enabled, sync_mode, .. } = update;
+    Ok(StreamSettings { enabled, sync_mode, cursor_column, resync: None, columns })
+}
+
+/// Why an edit makes every row of the table be read again: the rows already at the destination would look otherwise
+/// today. Without it a column that was off stays NULL in rows that do not change, and one that is hashed from now on
+/// stays readable in them.
+fn why_resync(before: Option<&StreamSettings>, after: Option<&StreamSettings>) -> Option<String> {
+    let after = after?;
+    let unset = StreamSettings::default();
+    let before = before.unwrap_or(&unset);
+    if before.sync_mode.unwrap_or_default() != after.sync_mode.unwrap_or_default() {
+        return Some("The sync mode changed".to_owned());
+    }
+    after.columns.iter().find_map(|(name, set)| {
+        let was = before.columns.get(name).copied().unwrap_or_default();
+        if was.enabled == Some(false) && set.enabled == Some(true) {
+            return Some(format!("Column '{name}' was switched on"));
+        }
+        let changed = was.hashed.unwrap_or(false) != set.hashed.unwrap_or(false);
+        changed.then(|| format!("Hashing of column '{name}' was switched on or off"))
+    })
 }
 
 /// As the database merges.

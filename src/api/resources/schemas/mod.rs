@@ -1,11 +1,13 @@
 //! Schema configuration: what of a source is synced, by source names, and under which names it lands.
 
 mod body;
+mod drop_columns;
 mod edit;
 mod known;
 mod reload;
 
 use body::{ColumnsBody, SchemaConfigBody};
+use drop_columns::DropColumns;
 use edit::{ColumnUpdate, ConfigUpdate, SchemaUpdate, TableUpdate};
 use known::Known;
 use reload::ReloadBody;
@@ -42,6 +44,13 @@ pub(crate) fn routes() -> Vec<Route> {
         .details(PATCHED),
         Route::new(
             Method::Post,
+            ALL,
+            "Set the schema configuration before the first sync", Needs::connection(Access::Edit),
+            handler!(edit::first, ConfigUpdate => SchemaConfigBody),
+        )
+        .details("Looks at the source first where nothing is known of it yet, so that every name is checked."),
+        Route::new(
+            Method::Post,
             RELOAD,
             "Look at the source again", Needs::connection(Access::Edit),
             handler!(reload::reload, ReloadBody => SchemaConfigBody),
@@ -68,6 +77,14 @@ pub(crate) fn routes() -> Vec<Route> {
             "Change a column's configuration", Needs::connection(Access::Edit),
             handler!(edit::column, ColumnUpdate => SchemaConfigBody),
         ),
+        Route::new(Method::Delete, COLUMN, "Not supported: 400 with the reason", Needs::connection(Access::Manage), handler!(drop_columns::one)),
+        Route::new(
+            Method::Post,
+            "/v1/connections/{connection_id}/schemas/drop-columns",
+            "Not supported: 400 with the reason", Needs::connection(Access::Edit),
+            handler!(drop_columns::many, DropColumns),
+        )
+        .details("Checks as Fivetran does: 404 for what there is not, 409 for a column that is not blocked."),
     ]
 }
 

@@ -29,7 +29,7 @@ pub(super) struct ReloadBody {
 /// What becomes of the tables' switches.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum ExcludeMode {
+pub(super) enum ExcludeMode {
     /// They stay.
     #[default]
     Preserve,
@@ -45,18 +45,23 @@ pub(super) async fn reload(
     body: ReloadBody,
 ) -> ApiResult<Answer<SchemaConfigBody>> {
     let connection = found(services, call).await?;
+    look(services, &connection, body.exclude_mode.unwrap_or_default()).await?;
+    let known = Known::load(services, connection).await?;
+    Answer::new("Schema configuration has been reloaded", &SchemaConfigBody::of(&known))
+}
+
+/// Looks at the source and records what is new.
+pub(super) async fn look(services: &Services, connection: &Connection, mode: ExcludeMode) -> ApiResult<()> {
     let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
     let catalog = source.discover().await?;
     let known = services.control.latest_versions(&connection.id).await?;
     let settings = services.control.stream_settings(&connection.id).await?;
     // Decisions are stored before the versions they are about: once a version is stored, the stream counts as known,
     // and what the policy left out would be synced.
-    let mut decided = settle(&connection, &catalog, &known, &settings);
-    switch_all(&catalog, body.exclude_mode.unwrap_or_default(), &mut decided);
+    let mut decided = settle(connection, &catalog, &known, &settings);
+    switch_all(&catalog, mode, &mut decided);
     services.control.save_stream_settings(&connection.id, &BTreeMap::new(), &decided).await?;
-    record(services, &connection, &catalog, &known).await?;
-    let known = Known::load(services, connection).await?;
-    Answer::new("Schema configuration has been reloaded", &SchemaConfigBody::of(&known))
+    record(services, connection, &catalog, &known).await
 }
 
 /// What the policy decides about streams and columns seen for the first time.

@@ -52,8 +52,10 @@ pub(super) struct Horizon {
     /// `pg_class.oid` of the relations that held the rows: a partition that is not among them was attached later, with
     /// rows as old as it likes.
     pub(super) parts: Vec<u32>,
-    /// Numbers of the columns that were read.
-    pub(super) columns: Vec<i16>,
+    /// Number and name of the columns that were read.
+    pub(super) columns: Vec<(i16, String)>,
+    /// Names of columns that were read once and are not any more; the destination still has their values.
+    pub(super) gone: Vec<String>,
     /// Largest column number there was, read or not.
     pub(super) newest_column: i16,
 }

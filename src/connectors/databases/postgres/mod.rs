@@ -1,9 +1,10 @@
 //! PostgreSQL: tables, partitioned tables, views, materialized views and foreign tables of one database.
 //!
-//! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it; [`errors`]
-//! translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
+//! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it, with [`patience`];
+//! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
 //! the sizes of [`relation`], the [`range`] each chunk carries, the [`cursor`] a sync leaves behind, and [`watermark`] for
-//! cursor columns; [`read`] moves a chunk, through [`decode`], [`values`] and [`numeric`]; [`check`] is the setup test.
+//! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
+//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
 
 mod address;
 mod check;
@@ -12,7 +13,10 @@ mod cursor;
 mod decode;
 mod discover;
 mod errors;
+mod key_range;
 mod numeric;
+mod oversize;
+mod patience;
 mod plan;
 mod range;
 mod read;
@@ -32,7 +36,7 @@ use serde_json::Value;
 use self::config::{Config, RawConfig};
 use self::session::Session;
 use crate::connectors::registry::ConnectorType;
-use crate::connectors::{BatchSink, SetupTest, Source, StreamRequest};
+use crate::connectors::{BatchSink, KeyScan, SetupTest, Source, StreamRequest};
 use crate::core::catalog::Catalog;
 use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{ErrorKind, Result};
@@ -74,9 +78,7 @@ impl Postgres {
             let reused = idle.is_some();
             let mut session = match idle {
                 Some(session) => session,
-                None => {
-                    Session::connect(&self.config.address, &self.ports).await.map_err(|(_, error)| error)?
-                }
+                None => Session::connect(&self.config, &self.ports).await.map_err(|(_, error)| error)?,
             };
             match operation(&mut session).await {
                 Ok(value) => return Ok((session, value)),
@@ -122,6 +124,24 @@ impl Source for Postgres {
     async fn read(&self, request: &StreamRequest, chunk: &Chunk, sink: &mut dyn BatchSink) -> Result<u64> {
         let (mut session, chunk) = self
             .with_session(async |session| read::open(session, &self.config, request, chunk).await)
+            .await?;
+        let rows = read::read(&mut session, chunk, sink).await?;
+        self.keep(session);
+        Ok(rows)
+    }
+
+    fn reads_in_key_order(&self) -> bool {
+        true
+    }
+
+    async fn read_range(
+        &self,
+        request: &StreamRequest,
+        scan: &KeyScan,
+        sink: &mut dyn BatchSink,
+    ) -> Result<u64> {
+        let (mut session, chunk) = self
+            .with_session(async |session| key_range::open(session, &self.config, request, scan).await)
             .await?;
         let rows = read::read(&mut session, chunk, sink).await?;
         self.keep(session);

@@ -12,6 +12,9 @@
 //! a single snapshot; a table that fits one chunk needs none. An incremental sync needs none either: what it misses in
 //! this way is beyond its own next cursor.
 //!
+//! VACUUM FULL, CLUSTER and their like move rows anywhere and leave their transaction ids alone. So page ranges name the
+//! files they were cut for; a chunk that finds another file fails, and the table is planned again.
+//!
 //! A table without a key cannot tell a row's new version from another row: rows updated while a full read of several
 //! chunks is under way arrive in both versions, until the next full read.
 //!
@@ -83,7 +86,11 @@ impl Planner<'_> {
         if !self.relation.paged {
             return Ok(full(self.everything()?, None));
         }
-        let next = Position::Transaction(self.horizon()?).cursor()?;
+        let known = match &position {
+            Some(Position::Transaction(from)) => Some(from),
+            _ => None,
+        };
+        let next = Position::Transaction(self.horizon(known)?).cursor()?;
         match position {
             Some(Position::Transaction(from)) if self.still_means_something(&from)? => {
                 let ranges = self.changes(&from);
@@ -209,25 +216,27 @@ impl Planner<'_> {
     }
 
     fn range(&self, relation: RelationRef, rows: Rows, pages: Option<Pages>) -> Range {
-        Range { rows, relation, pages, horizon: self.relation.horizon }
+        let whole = relation.oid == self.relation.oid;
+        let parts = self.relation.parts.iter().filter(|part| whole || part.relation.oid == relation.oid);
+        let files = if pages.is_some() { parts.map(|part| part.file).collect() } else { Vec::new() };
+        Range { rows, relation, pages, files, horizon: self.relation.horizon }
     }
 
-    fn horizon(&self) -> Result<Horizon> {
-        let mut columns = Vec::with_capacity(self.request.columns.len());
-        for name in &self.request.columns {
-            let column = self.relation.columns.iter().find(|column| column.name == *name);
-            let column = column.ok_or_else(|| {
-                let message = format!("Column {name} of {} is not there any more", self.request.stream.name);
-                Error::new(ErrorKind::SourceChanged, message)
-            })?;
-            columns.push(column.number);
-        }
+    /// Where the next sync starts; what the last one knew of columns is carried along.
+    fn horizon(&self, last: Option<&Horizon>) -> Result<Horizon> {
+        let columns = self.wanted()?;
+        let known = last.iter().flat_map(|last| last.columns.iter().map(|(_, name)| name).chain(&last.gone));
+        let mut gone: Vec<String> =
+            known.filter(|name| columns.iter().all(|(_, wanted)| wanted != *name)).cloned().collect();
+        gone.sort_unstable();
+        gone.dedup();
         Ok(Horizon {
             transaction: self.relation.horizon,
             database: self.database.to_owned(),
             relation: self.relation.oid,
             parts: self.relation.parts.iter().map(|part| part.relation.oid).collect(),
             columns,
+            gone,
             newest_column: self.relation.columns.iter().map(|column| column.number).max().unwrap_or(0),
         })
     }
@@ -243,15 +252,38 @@ impl Planner<'_> {
             && !self.has_columns_to_fill(from)?)
     }
 
-    /// True when a column is wanted now that unchanged rows have values in: one that was not enabled before, or one
-    /// added with a default, which PostgreSQL keeps aside without touching the rows. A column added without one is NULL in
-    /// every row not written since, and so it is at the destination.
+    /// Number and name of the columns to read.
+    fn wanted(&self) -> Result<Vec<(i16, String)>> {
+        let number = |name: &String| {
+            let column = self.relation.columns.iter().find(|column| column.name == *name);
+            column.map(|column| (column.number, name.clone())).ok_or_else(|| {
+                let message = format!("Column {name} of {} is not there any more", self.request.stream.name);
+                Error::new(ErrorKind::SourceChanged, message)
+            })
+        };
+        self.request.columns.iter().map(number).collect()
+    }
+
+    /// True when a column is wanted now whose values in unchanged rows are not what the destination has: one that was
+    /// not enabled before; one added with a default, which PostgreSQL keeps aside without touching the rows; one that
+    /// was renamed, which touches no row either; one that took the name of a column that was read before. A column
+    /// added without a default is NULL in every row not written since, and so it is at the destination.
     fn has_columns_to_fill(&self, from: &Horizon) -> Result<bool> {
-        let wanted = self.horizon()?.columns;
-        Ok(self.relation.columns.iter().any(|column| {
-            wanted.contains(&column.number)
-                && !from.columns.contains(&column.number)
-                && (column.number <= from.newest_column || column.filled)
+        let wanted = self.wanted()?;
+        let filled =
+            |number| self.relation.columns.iter().any(|column| column.number == number && column.filled);
+        Ok(wanted.iter().any(|(number, name)| match from.columns.iter().find(|(known, _)| known == number) {
+            Some((_, known)) => known != name,
+            None => {
+                *number <= from.newest_column
+                    || filled(*number)
+                    || from
+                        .columns
+                        .iter()
+                        .map(|(_, known)| known)
+                        .chain(&from.gone)
+                        .any(|known| known == name)
+            }
         }))
     }
 }

@@ -19,6 +19,9 @@ pub(super) struct Range {
     /// From which pages; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pages: Option<Pages>,
+    /// `pg_relation_filenode` of what holds the pages, by oid: a table that was rewritten has its rows elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) files: Vec<u32>,
     /// The horizon when the chunk was planned. A server whose own horizon is behind it is a replica that has not yet
     /// seen what the plan took for granted.
     pub(super) horizon: Xid,
@@ -137,7 +140,7 @@ mod tests {
 
     fn range(rows: Rows, pages: Option<Pages>) -> Range {
         let relation = RelationRef { oid: 7, schema: "S".to_owned(), table: "t\"x".to_owned() };
-        Range { rows, relation, pages, horizon: Xid((1 << 53) + 1) }
+        Range { rows, relation, pages, files: vec![4711], horizon: Xid((1 << 53) + 1) }
     }
 
     #[test]

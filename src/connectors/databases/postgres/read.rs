@@ -2,16 +2,19 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::Stream as _;
 use serde::Deserialize;
 use tokio_postgres::CopyOutStream;
 
 use super::config::Config;
 use super::cursor::Xid;
-use super::decode::{Decoder, too_large};
-use super::errors::{oversize, translate};
+use super::decode::Decoder;
+use super::errors::{oversize_in, translate_reading};
+use super::oversize::Limits;
 use super::range::Range;
 use super::session::Session;
 use super::sql::{self, literal};
@@ -23,14 +26,19 @@ use crate::core::{Error, ErrorKind, Result};
 /// A chunk whose transaction is open: its table is locked against change of shape and is what was planned.
 pub(super) struct OpenChunk {
     stream: String,
-    select: String,
-    columns: Vec<(String, Passage)>,
+    /// What is copied.
+    pub(super) select: String,
+    /// The columns that come, and how.
+    pub(super) columns: Vec<(String, Passage)>,
+    /// Says what is too large.
+    pub(super) limits: Rc<Limits>,
 }
 
 /// The table as it stands when a chunk is read.
 #[derive(Deserialize)]
 struct Standing {
     oid: u32,
+    files: Vec<u32>,
     horizon: Xid,
     columns: Vec<CatalogColumn>,
 }
@@ -53,7 +61,7 @@ pub(super) async fn open(
     let sql = format!(
         "{begin}SET LOCAL search_path TO DEFAULT; SELECT FROM {relation} LIMIT 0; SET LOCAL search_path = pg_catalog; {standing}; \
          SET LOCAL search_path TO DEFAULT",
-        begin = sql::BEGIN,
+        begin = session.begin,
         relation = range.relation.quoted(),
         standing = standing_query(session.major_version, &range),
     );
@@ -67,6 +75,11 @@ pub(super) async fn open(
     if standing.oid != range.relation.oid {
         return Err(changed(format!("{stream} was replaced by another table of the same name")));
     }
+    if range.pages.is_some() && standing.files != range.files {
+        return Err(changed(format!(
+            "{stream} was rewritten (VACUUM FULL, CLUSTER, TRUNCATE) while it was read"
+        )));
+    }
     if standing.horizon < range.horizon {
         let message =
             format!("The server that answered for {stream} is a replica behind the one that planned it");
@@ -75,7 +88,8 @@ pub(super) async fn open(
     }
     let columns = passages(&standing.columns, config, request)?;
     let expressions: Vec<String> = columns.iter().map(|(name, passage)| passage.expression(name)).collect();
-    Ok(OpenChunk { stream, select: range.select(&expressions), columns })
+    let limits = Rc::new(Limits::new(&request.stream, columns.clone()));
+    Ok(OpenChunk { stream, select: range.select(&expressions), columns, limits })
 }
 
 /// Reads an open chunk to its end and returns the number of rows.
@@ -83,21 +97,18 @@ pub(super) async fn open(
 /// # Errors
 /// When the server fails, a value cannot be carried, rows are missing, or the sink refused.
 pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn BatchSink) -> Result<u64> {
-    let OpenChunk { stream, select, columns } = chunk;
+    let OpenChunk { stream, select, columns, limits } = chunk;
     let during = format!("reading {stream}");
-    let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-    let explain = |error: tokio_postgres::Error| match oversize(&error) {
-        Some(oversize) => {
-            let column = oversize.field.and_then(|field| names.get(field));
-            too_large(oversize, &stream, column.map(String::as_str))
-        }
-        None => translate(error, &during),
+    let explain = |error: tokio_postgres::Error| match oversize_in(&error) {
+        Some(oversize) => limits.error(oversize),
+        None => translate_reading(error, &during),
     };
     let copy = session.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await;
     let mut copy = copy.map_err(explain)?;
-    let mut decoder = Decoder::new(stream.clone(), columns);
+    let mut decoder = Decoder::new(stream.clone(), columns, Rc::clone(&limits));
+    let mut held = None;
     loop {
-        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, cx))).await;
+        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, &mut held, cx))).await;
         let more = filled.map_err(explain)??;
         if let Some(batch) = decoder.take_batch()? {
             sink.batch(batch).await?;
@@ -113,24 +124,42 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
     // The COMMIT's answer comes after COPY's own completion, which holds the server's count (I5).
     session.query("COMMIT", &during).await?;
+    let arrived = decoder.total();
     match session.copied() {
-        Some(sent) if sent != decoder.total() => Err(Error::new(
+        Some(sent) if sent == arrived => {
+            sink.source_counted(sent);
+            Ok(arrived)
+        }
+        Some(sent) => Err(Error::new(
             ErrorKind::Mismatch,
-            format!("The server sent {sent} rows of {stream}, {} arrived", decoder.total()),
+            format!("The server sent {sent} rows of {stream}, {arrived} arrived"),
         )),
-        _ => Ok(decoder.total()),
+        None => Err(Error::new(
+            ErrorKind::Mismatch,
+            format!("The server did not say how many rows of {stream} it sent; {arrived} arrived"),
+        )),
     }
 }
 
-/// Decodes what has arrived. Ready with true when a batch is full, with false at the end.
+/// Decodes what has arrived. Ready with true when a batch is full, with false at the end. A large row that would make the
+/// batch too large is held for the next one.
 fn fill(
     decoder: &mut Decoder,
     copy: &mut Pin<Box<CopyOutStream>>,
+    held: &mut Option<Bytes>,
     cx: &mut Context<'_>,
 ) -> Poll<std::result::Result<Result<bool>, tokio_postgres::Error>> {
     loop {
-        match copy.as_mut().poll_next(cx) {
+        let next = match held.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(bytes))),
+            None => copy.as_mut().poll_next(cx),
+        };
+        match next {
             Poll::Ready(Some(Ok(bytes))) => {
+                if !decoder.has_room_for(bytes.len()) {
+                    *held = Some(bytes);
+                    return Poll::Ready(Ok(Ok(true)));
+                }
                 if let Err(error) = decoder.feed(&bytes) {
                     return Poll::Ready(Ok(Err(error)));
                 }
@@ -179,8 +208,14 @@ fn changed(message: String) -> Error {
 
 fn standing_query(major_version: u32, range: &Range) -> String {
     format!(
-        "WITH RECURSIVE {domains} SELECT json_build_object('oid', c.oid::int8, 'horizon', {horizon}, 'columns', {columns}) \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname = {table}",
+        "WITH RECURSIVE {domains}, target AS (\
+           SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+           WHERE n.nspname = {schema} AND c.relname = {table}), \
+         tree(member) AS (SELECT oid FROM target UNION ALL \
+           SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.member) \
+         SELECT json_build_object('oid', c.oid::int8, 'horizon', {horizon}, 'columns', {columns}, 'files', \
+           (SELECT coalesce(json_agg(coalesce(pg_relation_filenode(m.oid)::int8, 0) ORDER BY m.oid), '[]') \
+            FROM tree t JOIN pg_class m ON m.oid = t.member WHERE m.relkind IN ('r', 'm'))) FROM target c",
         domains = sql::DOMAINS,
         horizon = sql::horizon(major_version),
         columns = sql::columns(major_version),

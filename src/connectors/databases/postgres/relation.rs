@@ -38,6 +38,8 @@ pub(super) struct Part {
     /// Name and oid.
     #[serde(flatten)]
     pub(super) relation: RelationRef,
+    /// `pg_relation_filenode`: another one after the table was rewritten.
+    pub(super) file: u32,
     /// Heap pages.
     pub(super) pages: u32,
     /// Bytes of the heap and its TOAST table.
@@ -54,7 +56,7 @@ impl Relation {
     /// # Errors
     /// [`SourceChanged`](ErrorKind::SourceChanged) when there is no such stream any more.
     pub(super) async fn look_up(session: &mut Session, stream: &StreamName) -> Result<Self> {
-        let sql = format!("{}{}; COMMIT", sql::BEGIN, query(session.major_version, stream));
+        let sql = format!("{}{}; COMMIT", session.begin, query(session.major_version, stream));
         let rows = session.query(&sql, &format!("planning {stream}")).await?;
         let Some(row) = rows.first() else {
             return Err(Error::new(ErrorKind::SourceChanged, format!("{stream} is not there any more"))
@@ -125,6 +127,7 @@ SELECT json_build_object(
  'next', {next},
  'parts', (SELECT coalesce(json_agg(json_build_object(
      'oid', m.oid::int8, 'schema', s.nspname, 'table', m.relname,
+     'file', coalesce(pg_relation_filenode(m.oid)::int8, 0),
      'pages', coalesce(pg_relation_size(m.oid), 0) / current_setting('block_size')::int8,
      'bytes', coalesce(pg_relation_size(m.oid), 0) + coalesce(pg_relation_size(m.reltoastrelid), 0),
      'rows', m.reltuples::int8,

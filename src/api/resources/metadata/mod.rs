@@ -1,5 +1,9 @@
-//! What connectors there are, and what they want to know.
+//! What connectors there are and what they want to know; what a connection is known to read.
 
+mod form;
+mod objects;
+
+use objects::{ColumnBody, ObjectBody};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -9,9 +13,10 @@ use crate::api::access::Needs;
 use crate::api::cursor::{self, Items};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
-use crate::api::response::Answer;
-use crate::api::router::{Method, PAGED, Route, handler};
+use crate::api::response::{Answer, ApiResponse};
+use crate::api::router::{Method, PAGED, Route, Run, handler};
 use crate::connectors::registry::ConnectorType;
+use crate::core::access::Access;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -30,6 +35,37 @@ pub(crate) fn routes() -> Vec<Route> {
             Needs::KEY,
             handler!(get => ConnectorTypeBody),
         ),
+        Route::new(
+            Method::Get,
+            "/v1/metadata/connectors/{connection_id}/schemas",
+            "List what is known of a connection's schemas",
+            Needs::connection(Access::Read),
+            handler!(objects::schemas => Items<ObjectBody>),
+        )
+        .query(PAGED),
+        Route::new(
+            Method::Get,
+            "/v1/metadata/connectors/{connection_id}/tables",
+            "List what is known of a connection's tables",
+            Needs::connection(Access::Read),
+            handler!(objects::tables => Items<ObjectBody>),
+        )
+        .query(PAGED),
+        Route::new(
+            Method::Get,
+            "/v1/metadata/connectors/{connection_id}/columns",
+            "List what is known of the columns of a connection's tables",
+            Needs::connection(Access::Read),
+            handler!(objects::columns => Items<ColumnBody>),
+        )
+        .query(PAGED),
+        Route::new(
+            Method::Get,
+            "/public/connector-types",
+            "List connector types with their configurations, for everybody",
+            Needs::NOTHING,
+            (Run::Plain(public), None, None),
+        ),
     ]
 }
 
@@ -43,7 +79,7 @@ struct ConnectorTypeBody {
     connector_class: &'static str,
     service_status: &'static str,
     supported_features: Vec<Feature>,
-    /// JSON schema of `config`; only in the details.
+    /// The fields of `config`, each with `type`, `format` and so on; only in the details.
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Value>,
 }
@@ -68,6 +104,11 @@ impl ConnectorTypeBody {
             config: None,
         }
     }
+
+    fn full(connector: &ConnectorType) -> Self {
+        let config = form::form(&(connector.config_schema)().to_value());
+        Self { config: Some(config), ..Self::short(connector) }
+    }
 }
 
 /// The table is in the program, so its order is a position.
@@ -91,7 +132,12 @@ async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Connector
     let id = call.part("service");
     let connector = services.connectors.iter().find(|connector| connector.id == id);
     let connector = connector.ok_or_else(|| ApiError::not_found("Service", id))?;
-    let config = Some((connector.config_schema)().to_value());
-    let body = ConnectorTypeBody { config, ..ConnectorTypeBody::short(connector) };
-    Answer::new("Connector configuration retrieved successfully", &body)
+    Answer::new("Connector configuration retrieved successfully", &ConnectorTypeBody::full(connector))
+}
+
+fn public(services: &Services) -> ApiResult<ApiResponse> {
+    let items = services.connectors.iter().map(ConnectorTypeBody::full).collect();
+    let answer =
+        Answer::new("Connector metadata retrieved successfully", &Items { items, next_cursor: None })?;
+    Ok(ApiResponse::json(200, &answer.envelope()))
 }
