@@ -7,6 +7,7 @@
 #[path = "../support/control_db.rs"]
 mod control_db;
 
+mod bad_input;
 mod connections;
 mod destinations;
 mod fuzz;
@@ -18,6 +19,7 @@ mod isolation;
 mod metadata;
 mod projections;
 mod protocol;
+mod published;
 mod rate_limits;
 mod real;
 mod rights;

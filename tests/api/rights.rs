@@ -54,7 +54,7 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// Ids that paths and bodies name.
-struct Cast {
+pub struct Cast {
     group: String,
     connection: String,
     user: String,
@@ -65,10 +65,12 @@ struct Cast {
     transformation: String,
 }
 
-fn cast(world: &World, name: &str) -> Cast {
+pub fn cast(world: &World, name: &str) -> Cast {
     world.clock.advance_seconds(1);
     let id = |reply: crate::harness::Reply| reply.data()["id"].as_str().unwrap().to_owned();
     let group = world.group(name);
+    let shelf = json!({ "group_id": group, "service": "shelf", "config": { "bucket": "b" } });
+    assert_eq!(world.post("/v1/destinations", shelf).status, 201);
     let connection = world.connection(&group, name);
     let hook = json!({ "url": "https://hooks.example/x", "events": ["sync_end"], "active": false });
     let webhook = id(world.post(&format!("/v1/webhooks/group/{group}"), hook));
@@ -91,7 +93,7 @@ fn cast(world: &World, name: &str) -> Cast {
 }
 
 impl Cast {
-    fn path(&self, template: &str) -> String {
+    pub fn path(&self, template: &str) -> String {
         let part = |part: &str| match part {
             "{group_id}" | "{destination_id}" | "{log_id}" => self.group.clone(),
             "{connection_id}" => self.connection.clone(),
@@ -233,7 +235,7 @@ fn every_role_may_do_on_every_route_what_the_matrix_says_and_nothing_else() {
     assert!(asked > 3_000, "{asked}");
 }
 
-fn operations(world: &World) -> Vec<(String, String)> {
+pub fn operations(world: &World) -> Vec<(String, String)> {
     let paths = world.document()["paths"].as_object().unwrap();
     let guarded = paths.iter().filter(|(path, _)| path.starts_with("/v1/") && *path != "/v1/openapi.json");
     let methods = guarded.flat_map(|(path, methods)| {
