@@ -80,27 +80,33 @@ async fn serve(
         let message = format!("{} is not possible here. Use one of: {}", request.method, found.value.allow());
         return Err(ApiError::new(405, "MethodNotAllowed", message).with_header("allow", found.value.allow()));
     };
-    request.check_accept()?;
+    if !matches!(route.run, Run::Guarded(_)) {
+        request.check_accept()?;
+    }
     let path = found
         .params
         .iter()
         .map(|(name, value)| Ok((name.to_owned(), decode(name, value)?)))
         .collect::<ApiResult<Vec<_>>>()?;
     let query = url::form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
-    match (route.run, caller) {
-        (Run::Envelope(_), None) => {
-            Err(Error::internal("A route for everybody answers in the envelope").into())
-        }
-        (Run::Envelope(run), Some(caller)) => {
-            let call = Call { request, path, query, caller };
-            authorize(services, &call, route.needs).await?;
+    let Some(caller) = caller else {
+        return match route.run {
+            Run::Plain(run) => run(services),
+            _ => Err(Error::internal("A route for everybody answers as if it knew who asks").into()),
+        };
+    };
+    let call = Call { request, path, query, caller };
+    authorize(services, &call, route.needs).await?;
+    match route.run {
+        Run::Envelope(run) => {
             let work = async {
                 let envelope = run(services, &call, &route.body_schema).await?;
                 Ok(ApiResponse::json(route.status, &envelope))
             };
             once(services, &call, work).await
         }
-        (Run::Plain(run), _) => run(services),
+        Run::Plain(run) => run(services),
+        Run::Guarded(run) => run(services).await,
     }
 }
 
@@ -168,6 +174,10 @@ pub(crate) type Handler = for<'a> fn(
     &'a Value,
 ) -> Pin<Box<dyn Future<Output = ApiResult<Envelope>> + 'a>>;
 
+/// A function behind a route that needs nothing of the request.
+pub(crate) type Answering =
+    for<'a> fn(&'a Services) -> Pin<Box<dyn Future<Output = ApiResult<ApiResponse>> + 'a>>;
+
 /// What a route runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
@@ -175,6 +185,8 @@ pub(crate) enum Run {
     Envelope(Handler),
     /// Answers as it likes, to anybody.
     Plain(fn(&Services) -> ApiResult<ApiResponse>),
+    /// Answers as it likes, to those who have a key.
+    Guarded(Answering),
 }
 
 /// Makes a schema.

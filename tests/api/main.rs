@@ -17,6 +17,7 @@ mod idempotency;
 mod identity;
 mod isolation;
 mod metadata;
+mod metrics;
 mod projections;
 mod protocol;
 mod published;

@@ -7,11 +7,13 @@ mod external_logging;
 mod groups;
 mod memberships;
 mod metadata;
+mod metrics;
 mod roles;
 mod root;
 mod runs;
 mod schemas;
 mod system_keys;
+mod table_body;
 mod teams;
 mod transformations;
 mod unavailable;
@@ -26,6 +28,7 @@ use super::router::Route;
 pub(crate) fn routes() -> Vec<Route> {
     [
         root::routes(),
+        metrics::routes(),
         account::routes(),
         users::routes(),
         teams::routes(),
