@@ -44,6 +44,10 @@ impl SqliteDatabase {
         let connection = Lent::of(kind);
         if table_names(&connection).is_empty() {
             connection.execute_batch(schema).unwrap();
+            let born_with = rows_as_sql(&connection);
+            BORN_WITH.with(|slot| slot.borrow_mut().insert(kind, born_with));
+        } else {
+            BORN_WITH.with(|slot| connection.execute_batch(&slot.borrow()[kind])).unwrap();
         }
         Self::over(connection)
     }
@@ -201,6 +205,8 @@ impl MemoryLocalSql {
 thread_local! {
     /// Emptied databases by kind.
     static SPARE: RefCell<BTreeMap<&'static str, Vec<Connection>>> = RefCell::default();
+    /// The rows a kind's schema comes with, as statements.
+    static BORN_WITH: RefCell<BTreeMap<&'static str, String>> = RefCell::default();
 }
 
 /// A database that goes back to its kind's spare ones, emptied.
@@ -246,6 +252,21 @@ fn table_names(connection: &Connection) -> Vec<String> {
     let mut select = connection.prepare_cached(sql).unwrap();
     let names = select.query_map([], |row| row.get(0)).unwrap();
     names.map(Result::unwrap).collect()
+}
+
+/// Every row of every table as a statement that inserts it.
+fn rows_as_sql(connection: &Connection) -> String {
+    let mut statements = String::new();
+    for table in table_names(connection) {
+        let values =
+            "SELECT group_concat('quote(\"' || name || '\")', ' || '','' || ') FROM pragma_table_info(?1)";
+        let values: String = connection.query_row(values, [&table], |row| row.get(0)).unwrap();
+        let rows = format!("SELECT 'INSERT INTO \"{table}\" VALUES (' || {values} || ');' FROM \"{table}\"");
+        let mut select = connection.prepare(&rows).unwrap();
+        let rows = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        statements.extend(rows.map(Result::unwrap));
+    }
+    statements
 }
 
 /// Empties every table. One that others refer to waits for the next round: a pragma that defers the check would make
