@@ -112,8 +112,8 @@ fn parameters(route: &Route) -> Value {
 
 fn success(route: &Route, responses: &mut SchemaGenerator) -> Value {
     let schema = match route.run {
-        Run::Plain(_) => json!({ "type": "object" }),
-        Run::Envelope(_) => envelope(route.data, responses),
+        Run::Plain(_) if route.data.is_none() => json!({ "type": "object" }),
+        Run::Plain(_) | Run::Envelope(_) => envelope(route.data, responses),
     };
     json!({ "description": route.summary, "content": { "application/json": { "schema": schema } } })
 }

@@ -43,6 +43,10 @@ export interface Destination {
   time_zone_offset: string
   daylight_saving_time_enabled: boolean
   networking_method: string
+  private_link_id: string | null
+  proxy_agent_id: string | null
+  hybrid_deployment_agent_id: string | null
+  external_secrets_manager_id: string | null
   setup_status: 'INCOMPLETE' | 'CONNECTED' | 'BROKEN'
   /** Secrets masked. Left out of listings. */
   config?: Config
@@ -128,6 +132,7 @@ export interface Connection {
   proxy_agent_id: string | null
   private_link_id: string | null
   hybrid_deployment_agent_id: string | null
+  external_secrets_manager_id: string | null
   source_sync_details: Record<string, unknown>
 }
 
@@ -411,5 +416,5 @@ export interface ConnectorType {
   service_status: string
   supported_features: { id: string }[]
   /** JSON schema of `config`; only when one type is asked for. */
-  config?: unknown
+  config?: Record<string, unknown>
 }

@@ -15,6 +15,7 @@ mod harness;
 mod metadata;
 mod projections;
 mod protocol;
+mod published;
 mod real;
 mod schemas;
 mod secrets;

@@ -15,6 +15,7 @@ use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
+use crate::connectors::SetupTest;
 use crate::control::definitions::Definition;
 use crate::core::{Error, Result};
 
@@ -139,13 +140,13 @@ struct ProjectConfig {
 #[derive(Serialize, JsonSchema)]
 struct ProjectBody {
     id: String,
-    r#type: Kind,
+    r#type: &'static str,
     status: &'static str,
     errors: Vec<String>,
     group_id: String,
     created_at: Timestamp,
     created_by_id: String,
-    setup_tests: Vec<Value>,
+    setup_tests: Vec<SetupTest>,
     project_config: Map<String, Value>,
 }
 
@@ -239,6 +240,7 @@ struct TransformationBody {
     r#type: Kind,
     status: &'static str,
     paused: bool,
+    #[schemars(with = "Schedule")]
     schedule: Map<String, Value>,
     transformation_config: Map<String, Value>,
     output_model_names: Vec<String>,
@@ -262,7 +264,7 @@ fn kind_of(body: &Value) -> Kind {
 impl From<Definition> for ProjectBody {
     fn from(project: Definition) -> Self {
         Self {
-            r#type: Kind::DbtCore,
+            r#type: "DBT_CORE",
             status: "NOT_READY",
             errors: vec![NOT_RUN.to_owned()],
             setup_tests: Vec::new(),

@@ -64,6 +64,7 @@ struct Scope(BTreeMap<String, Vec<String>>);
 /// Cursors by schema and table. Their shape is the connector's.
 #[derive(Serialize, JsonSchema)]
 struct StateBody {
+    #[schemars(with = "Map<String, Value>")]
     state: Value,
 }
 
