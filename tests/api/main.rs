@@ -7,6 +7,8 @@
 #[path = "../support/control_db.rs"]
 mod control_db;
 
+mod bad_input;
+mod concurrent;
 mod connections;
 mod destinations;
 mod fuzz;

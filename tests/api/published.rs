@@ -51,7 +51,10 @@ fn a_lost_path_parameter_field_or_type_is_noticed() {
         change(document.pointer_mut(&pointer).unwrap());
     };
     for (change, key) in [
-        (json!({ "properties": { "id": { "type": "string" }, "name": { "type": "string" } } }), "Group.created_at"),
+        (
+            json!({ "properties": { "id": { "type": "string" }, "name": { "type": "string" } } }),
+            "Group.created_at",
+        ),
         (json!({ "required": ["name", "created_at"] }), "Group.id"),
     ] {
         let noticed = noticed(&|document| {
@@ -99,8 +102,7 @@ impl<'a> Comparison<'a> {
     fn endpoint(&mut self, method: &str, path: &str, query: &str, status: &str, answer: &str) {
         let key = format!("{method} {path}");
         let Some(operation) = self.operation(method, path) else { return self.differs(&key, "is not there") };
-        let (page, object) =
-            answer.strip_suffix("[]").map_or((false, answer), |object| (true, object));
+        let (page, object) = answer.strip_suffix("[]").map_or((false, answer), |object| (true, object));
         let taken = operation["parameters"].as_array().unwrap();
         let taken = taken.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect::<Vec<_>>();
         let paging: &[&str] = if page { &["cursor", "limit"] } else { &[] };

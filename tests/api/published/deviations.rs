@@ -61,7 +61,10 @@ pub const DEVIATIONS: &[(&str, &[&str])] = &[
             "Status.schema_status",
         ],
     ),
-    ("the specification shows one connector type where its text says all of them: the answer is a list", &["GET /public/connector-types"]),
+    (
+        "the specification shows one connector type where its text says all of them: the answer is a list",
+        &["GET /public/connector-types"],
+    ),
     ("no connector signs in by OAuth: every credential is in config", &["ConnectorType.auth"]),
     (
         "optional, for catalogues: a connector is documented by the schema of its configuration, not by pages and pictures",
@@ -79,5 +82,8 @@ pub const DEVIATIONS: &[(&str, &[&str])] = &[
         "tables and columns share a type in the document; of tables it is never answered",
         &["TablePatch.reason_code"],
     ),
-    ("dbt projects are kept and not run, so testing one is a 400 that says so", &["POST /transformation-projects/{}/test"]),
+    (
+        "dbt projects are kept and not run, so testing one is a 400 that says so",
+        &["POST /transformation-projects/{}/test"],
+    ),
 ];

@@ -228,7 +228,10 @@ pub const OBJECTS: &[(&str, &str)] = &[
         "id! text, name! text, hash! text, type! text, sha1! text, sha256! text, public_key! text, \
          validated_date! time, validated_by! text",
     ),
-    ("ConnectCardAnswer", "connector_id! text, connect_card ConnectCard, connect_card_config ConnectCardConfig"),
+    (
+        "ConnectCardAnswer",
+        "connector_id! text, connect_card ConnectCard, connect_card_config ConnectCardConfig",
+    ),
     ("Fingerprint", "id! text, hash! text, public_key! text, validated_date! time, validated_by! text"),
     (
         "SdkPackage",
