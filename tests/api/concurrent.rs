@@ -169,11 +169,7 @@ fn what_is_made_while_its_group_is_deleted_is_refused_or_goes_or_keeps_the_group
         let (path, body) = match at {
             0 => ("/v1/connections", shop_connection(&group, "shop")),
             1 => ("/v1/destinations", json!({ "service": "shelf", "config": { "bucket": "b" } })),
-            2 => (
-                "/v1/external-logging",
-                json!({ "service": "datadog_log", "config": {
-                "host": "https://logs.example", "api_key": "k" } }),
-            ),
+            2 => ("/v1/external-logging", json!({ "service": "datadog_log", "config": { "api_key": "k" } })),
             3 => ("/v1/webhooks/group/", json!({ "url": "https://hooks.example/x", "events": ["sync_end"] })),
             _ => (
                 "/v1/transformation-projects",

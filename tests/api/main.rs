@@ -15,6 +15,7 @@ mod fuzz;
 mod groups;
 mod harness;
 mod metadata;
+mod pages;
 mod projections;
 mod protocol;
 mod published;
