@@ -32,7 +32,10 @@ const EXPECTED = new Set(["SUCCESSFUL", "FAILURE", "RESCHEDULED", "CANCELED"]);
 
 /** Out of memory (I9) or a panic (I10): the run may well survive it, the promise does not. */
 const TRAP = /RuntimeError|panicked/;
-let traps = 0;
+const traps = [];
+
+// Exit handlers end the database and the runtime; a signal alone would leave them behind.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
 
 await build();
 const began = Date.now();
@@ -50,7 +53,7 @@ const world = {
     wasmMaxMemPages: 1024,
     configure: (worker) => unreliable(worker, { seed, end }),
     onLog({ message }) {
-      if (TRAP.test(message)) traps += 1;
+      if (TRAP.test(message)) traps.push(`${seconds(Date.now() - began)}: ${message}`);
       const [, fate] = /^chaos: (\w+)/.exec(message) ?? [];
       if (fate) counted[fate] += 1;
     },
@@ -115,12 +118,13 @@ source             ${number(mutators.done.transactions)} transactions, ${number(
 syncs run          ${runs.length} (${Object.entries(byState).map(([state, list]) => `${list.length} ${state}`).join(", ")}); ${syncs.asked.resync} re-syncs, ${syncs.asked.force} forced
 rows moved         ${number(moved)}
 rows compared      ${number(rows)}
-WASM traps         ${traps}
+WASM traps         ${traps.length}
 differences        ${differences.length}
 seed               ${seed}, ${seconds(Date.now() - began)} in all`);
   for (const one of differences) console.log(red(`  ${one}`));
+  for (const one of traps) console.log(red(`  trap at ${one}`));
   for (const { id, state, error } of unexpected) console.log(red(`  run ${id} ended ${state}: ${JSON.stringify(error)}`));
-  if (differences.length + unexpected.length + traps > 0) return false;
+  if (differences.length + unexpected.length + traps.length > 0) return false;
   console.log(green("\nEverything is equal."));
   return true;
 }

@@ -13,11 +13,6 @@ use std::rc::Rc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use fivetran_do::connectors::SyncMode;
-use fivetran_do::control::SetupState;
-use fivetran_do::control::connections::NewConnection;
-use fivetran_do::control::destinations::NewDestination;
-use fivetran_do::core::schedule::ScheduleKind;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::protocol::Message;
 use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
@@ -25,6 +20,7 @@ use fivetran_do::ports::{SqlDatabase, Statement};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use serde_json::json;
+use support::deployment::define;
 use support::ledger::{self, IDS, Ledger};
 use support::world::{Worker, World, finish, step};
 
@@ -288,53 +284,6 @@ fn r2_rows(bucket: &support::objects::MemoryBucket) -> BTreeMap<i64, (String, bo
         }
     }
     newest
-}
-
-async fn define(world: &World, destination: &str) -> String {
-    let control = world.control();
-    let account = control.account().await.unwrap();
-    let group = control.create_group(&account.id, "g").await.unwrap().unwrap();
-    let config = match destination {
-        "d1" => json!({"binding": "ANALYTICS_DB"}),
-        _ => json!({"bucket": "LAKE", "prefix": "p"}),
-    };
-    let made = control
-        .create_destination(&NewDestination {
-            id: group.id.clone(),
-            service: destination.into(),
-            config: config.clone(),
-            config_public: config,
-            region: "US".into(),
-            time_zone_offset: "0".into(),
-            daylight_saving_time_enabled: false,
-            setup_status: SetupState::Connected,
-            setup_tests: vec![],
-        })
-        .await
-        .unwrap();
-    assert!(made);
-    let id = control.new_id().unwrap();
-    let connection = NewConnection {
-        id: id.clone(),
-        group_id: group.id,
-        service: "ledger".into(),
-        schema_name: "model".into(),
-        config: json!({}),
-        config_public: json!({}),
-        sync_mode: SyncMode::Incremental,
-        paused: false,
-        sync_frequency: 5,
-        daily_sync_time: None,
-        schedule_type: ScheduleKind::Auto,
-        schema_change_handling: fivetran_do::core::settings::SchemaChangePolicy::AllowAll,
-        extra: serde_json::Map::new(),
-        setup_state: SetupState::Connected,
-        setup_tests: vec![],
-        created_by: None,
-        next_due_at: Some(world.0.now.get()),
-    };
-    assert!(control.create_connection(&connection, &[]).await.unwrap());
-    id
 }
 
 fn cases() -> u32 {

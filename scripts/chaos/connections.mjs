@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { BUCKET, DATABASE } from "../../tests/e2e/support/landed.mjs";
 
-/** Where each writes to, what it moves, and how. `prefix` is the R2 destination's. */
+/** Where each writes to, what it moves, and how. */
 const KINDS = [
   { name: "d1_incremental", destination: "d1", more: { schedule_type: "auto", sync_frequency: 1 } },
   { name: "r2_incremental", destination: "r2", more: { schedule_type: "auto", sync_frequency: 1 } },
@@ -11,14 +11,16 @@ const KINDS = [
   { name: "d1_cursor", destination: "d1", tables: ["ticks"], config: { cursor_columns: { "shop.ticks": "seen" } } },
 ];
 
-/** Makes them all; gives `{ id, name, destination, tables }` each. `tables` undefined means all there are. */
+/** Makes them all; gives `{ id, name, destination, prefix, tables }` each. `tables` undefined means all there are. */
 export async function connectAll(world) {
-  const groups = { d1: await world.destination("d1", { binding: DATABASE }), r2: await world.destination("r2", { bucket: BUCKET }) };
+  const database = await world.destination("d1", { binding: DATABASE });
   const made = [];
   for (const { name, destination, more = {}, config = {}, tables } of KINDS) {
+    // A prefix of its own, so that each lake can be read by itself.
+    const group = destination === "r2" ? await world.destination("r2", { bucket: BUCKET, prefix: name }) : database;
     const chosen = tables ? { tables: tables.map((table) => `shop.${table}`) } : { schemas: ["shop"] };
-    const { id } = await world.connection(groups[destination], { ...more, config: { schema_prefix: name, ...chosen, ...config } });
-    made.push({ id, name, destination, tables: tables?.map((table) => `shop.${table}`) });
+    const { id } = await world.connection(group, { ...more, config: { schema_prefix: name, ...chosen, ...config } });
+    made.push({ id, name, destination, prefix: destination === "r2" ? `${name}/` : "", tables: tables?.map((table) => `shop.${table}`) });
   }
   return made;
 }

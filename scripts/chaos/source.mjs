@@ -60,7 +60,7 @@ const WRITES = [
   [1, (dice) => `DELETE FROM archive WHERE id = ${dice.between(1, ARCHIVE_ROWS)}`],
 ];
 
-/** Changes of shape. Each gets the number of schema changes so far, so that every name is new. */
+/** Changes of shape and place. Each gets the number of schema changes so far, so that every name is new. */
 const RESHAPES = [
   [6, (dice, at) => `ALTER TABLE ${dice.pick(["orders", "lines", "documents", "events"])} ADD COLUMN added_${at} ${dice.pick(["text", "integer", "timestamptz", "numeric(10,3)"])}`],
   [3, (dice, at) => `ALTER TABLE ${dice.pick(["orders", "documents"])} ADD COLUMN filled_${at} integer DEFAULT ${at}`],
@@ -70,6 +70,8 @@ const RESHAPES = [
   [1, () => "ALTER TABLE lines ALTER quantity TYPE text"],
   [2, (dice, at) => `ALTER TABLE orders RENAME COLUMN note TO note_${at}; ALTER TABLE orders ADD COLUMN note text`],
   [1, () => "TRUNCATE events"],
+  // Moves every row to another place without a trace in its transaction ids, as VACUUM FULL and pg_repack do.
+  [2, () => "CLUSTER archive USING archive_pkey"],
 ];
 
 /**

@@ -358,7 +358,8 @@ impl ControlPlane {
     }
 
     /// Connections whose time has come, the longest overdue first: id and due time. Paused, incomplete and syncing ones
-    /// are left out, and manual ones unless their sync was rescheduled.
+    /// are left out, so are those that wait for the time their source asked for, and manual ones unless their sync was
+    /// rescheduled.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -366,6 +367,7 @@ impl ControlPlane {
         let sql = "SELECT id, next_due_at FROM connections \
             WHERE next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 \
             AND (schedule_type = 'auto' OR rescheduled_for IS NOT NULL) \
+            AND (rescheduled_for IS NULL OR rescheduled_for <= ?1) \
             AND setup_state <> 'incomplete' AND sync_state <> 'syncing' ORDER BY next_due_at LIMIT ?2";
         let found =
             self.db.query(Statement::new(sql, vec![now_micros.into(), i64::from(limit).into()])).await?;

@@ -7,6 +7,7 @@ use super::ControlPlane;
 use super::connections::read_word;
 use super::log_events::LogLevel;
 use super::page::{Keyset, Listing, Page};
+use super::receivers::WEBHOOK;
 use super::row::Row;
 use crate::core::Result;
 use crate::ports::Statement;
@@ -94,20 +95,31 @@ impl ControlPlane {
     }
 
     /// Takes deliveries that are due, the longest due first, for two minutes: others do not see them, and if nothing is
-    /// reported of them they are due again.
+    /// reported of them they are due again. Webhooks get one request each, so few are taken; what a log service gets goes
+    /// in one request, so much is taken, of one service.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is taken then, or it comes back.
-    pub async fn claim_deliveries(&self, now: i64, limit: u32) -> Result<Vec<Delivery>> {
-        let sql = format!(
-            "UPDATE deliveries SET next_attempt_at = ?2, attempts = attempts + 1, last_attempt_at = ?1, \
-             first_attempt_at = COALESCE(first_attempt_at, ?1) \
-             WHERE id IN (SELECT id FROM deliveries WHERE next_attempt_at <= ?1 \
-             ORDER BY next_attempt_at, id LIMIT ?3) RETURNING {COLUMNS}"
+    pub async fn claim_deliveries(&self, now: i64, webhooks: u32, log_lines: u32) -> Result<Vec<Delivery>> {
+        let due = "SELECT d.id FROM deliveries AS d JOIN receivers AS r ON r.id = d.receiver_id \
+            WHERE d.next_attempt_at <= ?1 AND";
+        let few = format!("{due} r.service = '{WEBHOOK}' ORDER BY d.next_attempt_at, d.id LIMIT ?3");
+        let much = format!(
+            "{due} r.id = (SELECT l.id FROM deliveries AS f JOIN receivers AS l ON l.id = f.receiver_id \
+             WHERE f.next_attempt_at <= ?1 AND l.service <> '{WEBHOOK}' ORDER BY f.next_attempt_at, f.id LIMIT 1) \
+             ORDER BY d.next_attempt_at, d.id LIMIT ?3"
         );
-        let params = vec![now.into(), now.saturating_add(CLAIM_MICROS).into(), i64::from(limit).into()];
-        let found = self.db.query(Statement::new(sql, params)).await?;
-        let mut claimed = found.rows.into_iter().map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
+        let until = now.saturating_add(CLAIM_MICROS);
+        let claim = |ids: &str, limit: u32| {
+            let sql = format!(
+                "UPDATE deliveries SET next_attempt_at = ?2, attempts = attempts + 1, last_attempt_at = ?1, \
+                 first_attempt_at = COALESCE(first_attempt_at, ?1) WHERE id IN ({ids}) RETURNING {COLUMNS}"
+            );
+            Statement::new(sql, vec![now.into(), until.into(), i64::from(limit).into()])
+        };
+        let found = self.db.batch(vec![claim(&few, webhooks), claim(&much, log_lines)]).await?;
+        let rows = found.into_iter().flat_map(|result| result.rows);
+        let mut claimed = rows.map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
         // `RETURNING` promises no order.
         claimed.sort_by(|one, other| (one.occurred_at, &one.id).cmp(&(other.occurred_at, &other.id)));
         Ok(claimed)

@@ -20,6 +20,38 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Shows that a live run rests until the time its source asked for, microseconds UTC. It counts as alive until then;
+    /// the next report of progress shows it syncing again.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; nothing is written then.
+    pub async fn run_rests(&self, run_id: &str, until: i64) -> Result<()> {
+        let show = "UPDATE connections SET sync_state = 'rescheduled', rescheduled_for = ?2 WHERE sync_state = 'syncing' \
+            AND id = (SELECT connection_id FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')";
+        let alive = "UPDATE sync_runs SET active_at = MAX(active_at, ?2) WHERE id = ?1 AND state = 'RUNNING'";
+        let params = || vec![run_id.into(), until.into()];
+        self.db.batch(vec![Statement::new(show, params()), Statement::new(alive, params())]).await?;
+        Ok(())
+    }
+
+    /// Takes the mark back that an edit set on a stream, once its cursor is forgotten. Another mark, set meanwhile,
+    /// stays.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn resync_noted(&self, connection_id: &str, stream: &StreamName, reason: &str) -> Result<()> {
+        let sql = "UPDATE stream_settings SET settings = json_remove(settings, '$.resync') \
+            WHERE connection_id = ?1 AND schema_name = ?2 AND table_name = ?3 AND settings ->> 'resync' = ?4";
+        let params = vec![
+            connection_id.into(),
+            stream.schema.as_str().into(),
+            stream.table.as_str().into(),
+            reason.into(),
+        ];
+        self.db.query(Statement::new(sql, params)).await?;
+        Ok(())
+    }
+
     /// Writes down what the schema change policy decided about new things of a stream, so that the next run does not
     /// take them for known and decide otherwise.
     ///

@@ -96,7 +96,8 @@ pub struct RunRecord {
 }
 
 impl ControlPlane {
-    /// Notes that a run was opened: history, the connection's state, next due time, log event `sync_start`.
+    /// Notes that a run was opened: history, the connection's state, next due time, log event `sync_start`. A live run
+    /// that rests and is asked for again goes on resting.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is written then.
@@ -115,7 +116,8 @@ impl ControlPlane {
         let project = Statement::new(
             "UPDATE connections SET sync_state = 'syncing', rescheduled_for = NULL, \
              next_due_at = CASE WHEN paused = 1 OR schedule_type = 'manual' THEN NULL ELSE ?3 END \
-             WHERE id = ?2 AND EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')",
+             WHERE id = ?2 AND EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING' \
+             AND NOT (connections.sync_state = 'rescheduled' AND active_at > started_at))",
             vec![run.run_id.as_str().into(), run.connection_id.as_str().into(), run.next_due_at.into()],
         );
         let event = LogEvent {
@@ -150,6 +152,12 @@ impl ControlPlane {
                  WHERE id = ?1 AND state = 'RUNNING'"
             ),
             vec![run_id.into(), phase.into(), active_at.into()],
+        ));
+        // It may have rested (see `run_rests`) and goes on.
+        batch.push(Statement::new(
+            "UPDATE connections SET sync_state = 'syncing', rescheduled_for = NULL WHERE sync_state = 'rescheduled' \
+             AND id = (SELECT connection_id FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')",
+            vec![run_id.into()],
         ));
         self.db.batch(batch).await?;
         Ok(())

@@ -30,7 +30,8 @@ pub enum ErrorKind {
     SourceUnavailable,
     /// The source asks us to slow down: retried after its delay.
     SourceThrottled,
-    /// A schema, table or column changed or vanished while it was read: the table is planned again.
+    /// A schema, table or column changed or vanished while it was read: the table is planned again, by a run that is
+    /// rescheduled for it.
     SourceChanged,
     /// A value cannot be represented exactly, or exceeds a documented limit (invariant I7): a person must act.
     Data,

@@ -13,10 +13,15 @@ pub const BATCH_ROWS: usize = 64 * 1024;
 /// Parquet row groups are closed at this many encoded bytes in memory.
 pub const ROW_GROUP_BYTES: usize = 12 * MIB;
 
-/// Largest single value we move. D1 rows end at 2 MB; for Parquet a 16 MiB value still leaves room for its copy in
-/// the batch, in the encoder page and at the JS border (4 x 16 = 64 MiB is the wall, so this is the largest power of
-/// two that fits with the rest of the program resident).
-pub const MAX_VALUE_BYTES: usize = 8 * MIB;
+/// Largest single value we move. What a row of [`MAX_ROW_BYTES`] takes on its way to Parquet, all at the same time: 4 MiB in
+/// the network's buffer; 8 in its batch; 3 in the page being filled, 3 in the page being closed, 4 in its compressed form,
+/// 8 as smallest and largest values of its columns; 12 in the row group before it: 42 of 64 MiB, with the program on top,
+/// and holes, because an isolate's memory is never compacted. With values of 8 MiB it was 82, and trapped. D1 ends
+/// earlier, at [`D1_MAX_ROW_BYTES`].
+pub const MAX_VALUE_BYTES: usize = 3 * MIB;
+
+/// Largest row we move: what fits the network's buffer, which doubles, before it takes 8 MiB instead of 4.
+pub const MAX_ROW_BYTES: usize = 4 * MIB - 8 * 1024;
 
 /// D1: columns per table (d1/platform/limits).
 pub const D1_MAX_COLUMNS: usize = 100;

@@ -20,8 +20,13 @@ pub enum Verdict {
 /// span about half a minute, after which the run fails and the schedule tries again.
 const BASE_MS: u64 = 1_000;
 
-/// Longest delay we choose ourselves.
-const CEILING_MS: u64 = 60_000;
+/// Longest delay we choose ourselves. A run that waits longer than this does so because the other side asked for it, and
+/// its connection says so: `rescheduled`, with the time.
+pub const CEILING_MS: u64 = 60_000;
+
+/// Longest delay we accept: a day, which is the longest period that quotas are counted in. A wish beyond it is more likely
+/// a number in the wrong unit than meant.
+pub const LONGEST_WAIT_MS: u64 = 24 * 3_600_000;
 
 /// Decides. `attempt` counts from 1; `jitter` is a random number in 0..=255, passed in because this ring has no
 /// randomness: the delay is scaled to 50..=100 % of the exponential one.
@@ -40,7 +45,10 @@ pub fn verdict(error: &Error, attempt: u32, max_attempts: u32, jitter: u8) -> Ve
         | SourceChanged
         | Internal
         | Mismatch => {
-            if attempt >= max_attempts {
+            // The plan is what does not fit any more. One more look is for tables that are being swapped by name; the next
+            // plan is the next run's, which a run that fails for this reason alone is rescheduled for.
+            let enough = if error.kind() == SourceChanged { 2 } else { max_attempts };
+            if attempt >= enough.min(max_attempts) {
                 Verdict::Fail { needs_person: false }
             } else {
                 Verdict::RetryIn(delay_ms(error.requested_delay_ms(), attempt, jitter))
@@ -51,10 +59,10 @@ pub fn verdict(error: &Error, attempt: u32, max_attempts: u32, jitter: u8) -> Ve
     }
 }
 
-/// The other side's own wish wins over our back-off.
+/// The other side's own wish wins over our back-off, within reason.
 fn delay_ms(requested: Option<u64>, attempt: u32, jitter: u8) -> u64 {
     if let Some(requested) = requested {
-        return requested;
+        return requested.min(LONGEST_WAIT_MS);
     }
     let doubled =
         BASE_MS.saturating_mul(1_u64.checked_shl(attempt.saturating_sub(1).min(16)).unwrap_or(u64::MAX));
@@ -135,6 +143,14 @@ mod tests {
     fn the_other_sides_wish_wins() {
         let error = Error::new(ErrorKind::SourceThrottled, "slow down").retry_after_ms(123_456);
         assert_eq!(verdict(&error, 1, MAX_ATTEMPTS, 0), Verdict::RetryIn(123_456));
+        let error = Error::new(ErrorKind::SourceThrottled, "slow down").retry_after_ms(u64::MAX);
+        assert_eq!(verdict(&error, 1, MAX_ATTEMPTS, 0), Verdict::RetryIn(LONGEST_WAIT_MS));
+    }
+
+    #[test]
+    fn a_source_that_changed_is_looked_at_once_more_and_then_planned_anew() {
+        assert_eq!(judge(ErrorKind::SourceChanged, 1), Verdict::RetryIn(1_000));
+        assert_eq!(judge(ErrorKind::SourceChanged, 2), Verdict::Fail { needs_person: false });
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use super::settings::TableSyncMode;
 use super::types::ColumnType;
 
 /// When the row was synced: start of the run, microseconds UTC. On every table.
@@ -14,6 +15,21 @@ pub const SYNCED: &str = "_fivetran_synced";
 pub const DELETED: &str = "_fivetran_deleted";
 /// Surrogate key of tables without a primary key: a hash of the row's values.
 pub const ROW_ID: &str = "_fivetran_id";
+
+/// When a version of a row began: the start of the run that saw it first, microseconds UTC. On tables that keep history,
+/// where it is the last column of the key.
+pub const START: &str = "_fivetran_start";
+/// When a version ended: [`END_OF_TIME`] for the one that stands, a millisecond before the next one's start for a
+/// superseded one, the start of the run that missed it for the last one of a row that is gone.
+pub const END: &str = "_fivetran_end";
+/// True for the version that stands: one per key, none after a delete.
+pub const ACTIVE: &str = "_fivetran_active";
+
+/// 9999-12-31T23:59:59.999999Z in microseconds: the greatest time that text sorts like a number.
+pub const END_OF_TIME: i64 = 253_402_300_799_999_999;
+
+/// What a run adds to every row it writes.
+const SYSTEM_COLUMNS: [&str; 5] = [SYNCED, DELETED, START, END, ACTIVE];
 
 /// A column at the destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +71,24 @@ impl TableSchema {
             }
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// How it keeps rows that change or vanish, as its system columns say. They say it and no field beside them, so that
+    /// whoever has the table cannot be told otherwise.
+    #[must_use]
+    pub fn sync_mode(&self) -> TableSyncMode {
+        if self.column(START).is_some() {
+            TableSyncMode::History
+        } else if self.column(DELETED).is_some() {
+            TableSyncMode::SoftDelete
+        } else {
+            TableSyncMode::Live
+        }
+    }
+
+    /// The columns that come from the source, the row id included.
+    pub fn carried(&self) -> impl Iterator<Item = &TableColumn> {
+        self.columns.iter().filter(|column| !SYSTEM_COLUMNS.contains(&column.name.as_str()))
     }
 
     /// The column of that name.

@@ -27,8 +27,13 @@ use crate::ports::{HttpRequest, Ports};
 /// How long a receiver may take to answer, in milliseconds. Fivetran's own patience.
 const ANSWER_MS: u64 = 10_000;
 
-/// Deliveries claimed at once: four rounds of [`AT_ONCE`], which end before a claim does.
-const MOST: u32 = 24;
+/// Deliveries to webhooks claimed at once. With one log service they make four rounds of [`AT_ONCE`], which end before a
+/// claim does.
+const WEBHOOKS: u32 = 23;
+
+/// Log lines claimed at once for a log service: less than half of what the strictest takes in one request (Datadog: 1000
+/// lines, 5 MB), since a line is far below 1 kB.
+const LOG_LINES: u32 = 400;
 
 /// Open connections a Worker may wait for at once (workers/platform/limits).
 const AT_ONCE: usize = 6;
@@ -40,7 +45,7 @@ const AT_ONCE: usize = 6;
 pub async fn deliver(control: &ControlPlane, ports: &Ports) -> Result<()> {
     let stop_at = ports.clock.now_ms().saturating_add(CONSUMER_BUDGET_MS);
     while ports.clock.now_ms() < stop_at {
-        let claimed = control.claim_deliveries(ports.clock.now_micros(), MOST).await?;
+        let claimed = control.claim_deliveries(ports.clock.now_micros(), WEBHOOKS, LOG_LINES).await?;
         if claimed.is_empty() {
             break;
         }

@@ -322,6 +322,9 @@ pub enum SyncReply {
         phase: String,
         /// The table concerned, as it stands now.
         table: Option<Box<TableProgress>>,
+        /// When the run goes on, microseconds UTC, if the other side asked for so much time that it rests until then.
+        #[serde(default)]
+        rests_until: Option<i64>,
     },
     /// To `Progress`.
     Progress {

@@ -76,7 +76,9 @@ impl Engine {
         };
         let complete = SyncRequest::Complete { order: id, fence, outcome: Box::new(outcome) };
         match self.actors.sync(&spec.run_id, complete).await {
-            Ok(SyncReply::Recorded { phase, table }) => self.project(spec, &phase, table.as_deref()).await,
+            Ok(SyncReply::Recorded { phase, table, rests_until }) => {
+                self.project(spec, &phase, table.as_deref(), rests_until).await
+            }
             Ok(_) => Err(unexpected("SyncDO")),
             Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => Ok(()),
             Err(error) => Err(error),
@@ -111,11 +113,20 @@ impl Engine {
     }
 
     /// Shows progress in the control plane. The run does not depend on it, so a failure here is not one of the run.
-    async fn project(&self, spec: &RunSpec, phase: &str, table: Option<&TableProgress>) -> Result<()> {
+    async fn project(
+        &self,
+        spec: &RunSpec,
+        phase: &str,
+        table: Option<&TableProgress>,
+        rests_until: Option<i64>,
+    ) -> Result<()> {
         let now = self.ports.clock.now_micros();
         let tables = table.map(std::slice::from_ref).unwrap_or_default();
         // Ignored on purpose: the next report or the close writes the same rows again.
         let _ = self.control.run_progress(&spec.run_id, phase, now, tables).await;
+        if let Some(until) = rests_until {
+            let _ = self.control.run_rests(&spec.run_id, until).await;
+        }
         Ok(())
     }
 }

@@ -11,7 +11,10 @@ import { AccountResource } from './resources/account.js'
 import { ConnectionsResource } from './resources/connections.js'
 import { DestinationsResource } from './resources/destinations.js'
 import { GroupsResource } from './resources/groups.js'
+import { LogServicesResource } from './resources/log_services.js'
 import { MetadataResource } from './resources/metadata.js'
+import { TransformationsResource } from './resources/transformations.js'
+import { WebhooksResource } from './resources/webhooks.js'
 
 export interface FivetranOptions {
   apiKey: string
@@ -51,6 +54,9 @@ export class Fivetran {
   readonly destinations: DestinationsResource
   readonly connections: ConnectionsResource
   readonly metadata: MetadataResource
+  readonly webhooks: WebhooksResource
+  readonly logServices: LogServicesResource
+  readonly transformations: TransformationsResource
   readonly #provisioner: Provisioner
   readonly #completed = new Listeners<SyncCompleteEvent>()
   readonly #failed = new Listeners<SyncErrorEvent>()
@@ -62,6 +68,9 @@ export class Fivetran {
     this.destinations = new DestinationsResource(transport)
     this.connections = new ConnectionsResource(transport)
     this.metadata = new MetadataResource(transport)
+    this.webhooks = new WebhooksResource(transport)
+    this.logServices = new LogServicesResource(transport)
+    this.transformations = new TransformationsResource(transport)
     this.#provisioner = new Provisioner(this, options.env)
   }
 

@@ -418,3 +418,161 @@ export interface ConnectorType {
   /** JSON schema of `config`; only when one type is asked for. */
   config?: Record<string, unknown>
 }
+
+export interface Webhook {
+  id: string
+  type: 'account' | 'group'
+  /** Of a group's webhook. */
+  group_id?: string
+  url: string
+  events: string[]
+  active: boolean
+  /** Masked, where there is one. */
+  secret?: string
+  created_at: Timestamp
+  created_by: string
+}
+
+export interface NewWebhook {
+  url: string
+  /** For example `sync_end`. */
+  events: string[]
+  active?: boolean
+  /** Signs what is sent. Without one nobody can tell where a message comes from. */
+  secret?: string
+}
+
+export interface WebhookPatch {
+  url?: string
+  events?: string[]
+  /** True also revives one that was switched off because it could not be reached. */
+  active?: boolean
+  /** An empty one removes it. */
+  secret?: string
+}
+
+export interface WebhookTest {
+  succeed: boolean
+  /** HTTP status of the receiver's answer; 0 where none came. */
+  status: number
+  message: string
+}
+
+export interface WebhookDelivery {
+  /** The same at every attempt; sent as `X-Fivetran-Delivery-Id`. */
+  id: string
+  event: string
+  occurred_at: Timestamp
+  connection_id: string
+  sync_id: string | null
+  state: 'pending' | 'delivered' | 'failed'
+  attempts: number
+  last_attempt_at: Timestamp | null
+  next_attempt_at: Timestamp | null
+  response_status: number | null
+  error: string | null
+}
+
+/** Where the log is sent to. */
+export interface LogService {
+  id: string
+  /** `datadog_log`, `new_relic_log`, `splunkLog`, `grafana_loki` or `azure_monitor_log`. */
+  service: string
+  enabled: boolean
+}
+
+export interface LogServiceDetails extends LogService {
+  /** Secrets masked. */
+  config: Config
+}
+
+export interface NewLogService {
+  /** Whose events it gets. Without it, the account's. */
+  group_id?: string
+  service: string
+  enabled?: boolean
+  config: Config
+}
+
+export interface LogServicePatch {
+  enabled?: boolean
+  config?: Config
+}
+
+/** What became of a test event. */
+export interface LogServiceTest {
+  setup_tests: SetupTest[]
+}
+
+export type TransformationType = 'DBT_CORE' | 'QUICKSTART'
+
+/** Kept, and not run yet. */
+export interface Transformation {
+  id: string
+  type: TransformationType
+  status: string
+  paused: boolean
+  schedule: Record<string, unknown>
+  transformation_config: Record<string, unknown>
+  output_model_names: string[]
+  created_at: Timestamp
+  created_by_id: string
+  last_started_at: Timestamp | null
+  last_ended_at: Timestamp | null
+}
+
+export interface TransformationSchedule {
+  schedule_type: 'INTEGRATED' | 'INTERVAL' | 'TIME_OF_DAY' | 'CRON'
+  cron?: string[]
+  /** Minutes. */
+  interval?: number
+  days_of_week?: ('MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY')[]
+  /** `HH:00` or `HH:30`. */
+  time_of_day?: string
+  connection_ids?: string[]
+  transformation_ids?: string[]
+  smart_syncing?: boolean
+}
+
+export interface TransformationFields {
+  type?: TransformationType
+  paused?: boolean
+  schedule?: TransformationSchedule
+  transformation_config?: {
+    project_id?: string
+    name?: string
+    steps?: { name: string; command: string }[]
+    package_name?: string
+    connection_ids?: string[]
+    excluded_models?: string[]
+    configurable_variables?: Record<string, unknown>
+  }
+}
+
+export interface TransformationProject {
+  id: string
+  type: TransformationType
+  status: string
+  errors: string[]
+  group_id: string
+  created_at: Timestamp
+  created_by_id: string
+  setup_tests: unknown[]
+  project_config: Record<string, unknown>
+}
+
+export interface TransformationProjectFields {
+  group_id?: string
+  type?: TransformationType
+  project_config?: {
+    dbt_version?: string
+    default_schema?: string
+    git_remote_url?: string
+    folder_path?: string
+    git_branch?: string
+    threads?: number
+    target_name?: string
+    /** `DBT_NAME=value` each. */
+    environment_vars?: string[]
+  }
+}

@@ -124,6 +124,99 @@ fn two_edits_of_one_connection_at_once_both_apply() {
 }
 
 #[test]
+fn an_edit_that_is_confirmed_is_not_lost_to_another_at_once_whatever_is_edited() {
+    let plain = World::new();
+    let world = interleaved(&plain);
+    shop::offer(vec![
+        shop::table("public", "users", &["email"]),
+        shop::table("public", "orders", &["total"]),
+    ]);
+    let group = plain.group("Lake");
+    let make = |path: &str, body: Value| plain.post(path, body).data()["id"].as_str().unwrap().to_owned();
+    make("/v1/destinations", json!({ "group_id": group, "service": "shelf", "config": { "bucket": "b" } }));
+    let connection = plain.connection(&group, "shop");
+    let schemas = format!("/v1/connections/{connection}/schemas");
+    plain.post(&format!("{schemas}/reload"), json!({})).data();
+    let hook = json!({ "url": "https://hooks.example/x", "events": ["sync_end"], "active": false });
+    let hook = make("/v1/webhooks/account", hook);
+    let log = json!({ "group_id": group, "service": "datadog_log", "config": { "api_key": "k" } });
+    let log = make("/v1/external-logging", log);
+    let project = make(
+        "/v1/transformation-projects",
+        json!({ "group_id": group, "project_config": {
+            "dbt_version": "1.9", "default_schema": "marts", "git_remote_url": "git@example.com:a/b.git" } }),
+    );
+    // Where it is, and two fields of it with two values each.
+    for (path, fields) in [
+        (format!("/v1/destinations/{group}"), [("/region", ["A", "B"]), ("/time_zone_offset", ["+1", "+2"])]),
+        (
+            format!("/v1/webhooks/{hook}"),
+            [("/url", ["https://a.example/", "https://b.example/"]), ("/secret", ["a", ""])],
+        ),
+        (
+            format!("/v1/external-logging/{log}"),
+            [("/config/region", ["EU", "US3"]), ("/config/hostname", ["a", "b"])],
+        ),
+        (
+            format!("/v1/transformation-projects/{project}"),
+            [("/project_config/dbt_version", ["1.8", "1.9"]), ("/project_config/default_schema", ["a", "b"])],
+        ),
+    ] {
+        for (at, schedule) in schedules().step_by(3).enumerate() {
+            let edits = fields.map(|(field, values)| {
+                let names = field.split('/').skip(1).collect::<Vec<_>>();
+                let value = json!(values[at % 2]);
+                let body = names.iter().rev().fold(value, |inner, name| json!({ *name: inner }));
+                request("PATCH", &path, Some(body))
+            });
+            let answers = at_once(&world, schedule, edits.clone());
+            let stored = plain.get(&path);
+            assert!(answers.iter().any(|(status, _)| *status == 200), "{path} {schedule:b} {answers:?}");
+            for (((field, values), (status, answer)), edit) in fields.iter().zip(&answers).zip(edits) {
+                // What was refused was not done, and its sender knows; a secret is not shown.
+                let refused = *status == 409 && answer["code"] == "Conflict";
+                assert!(refused || *status == 200, "{path} {schedule:b} {answer}");
+                let kept =
+                    *field == "/secret" || stored.data().pointer(field) == Some(&json!(values[at % 2]));
+                assert!(kept != refused || *field == "/secret", "{path} {schedule:b}: {field} {status}");
+                if refused {
+                    assert_eq!(plain.send(edit).status, 200, "trying again helps");
+                }
+            }
+        }
+    }
+    for (at, schedule) in schedules().step_by(3).enumerate() {
+        let enabled = at % 2 == 0;
+        let edits = ["users", "orders"].map(|table| {
+            request("PATCH", &format!("{schemas}/public/tables/{table}"), Some(json!({ "enabled": enabled })))
+        });
+        let answers = at_once(&world, schedule, edits);
+        assert_eq!((answers[0].0, answers[1].0), (200, 200), "{schedule:b} {answers:?}");
+        let stored = plain.get(&schemas);
+        for table in ["users", "orders"] {
+            let kept = &stored.data()["schemas"]["public"]["tables"][table]["enabled"];
+            assert_eq!(*kept, enabled, "{schedule:b}: {table} is lost");
+        }
+    }
+}
+
+#[test]
+fn of_two_groups_given_one_name_at_once_one_gets_it() {
+    let plain = World::new();
+    let world = interleaved(&plain);
+    let groups = ["a", "b"].map(|name| format!("/v1/groups/{}", plain.group(name)));
+    for schedule in schedules() {
+        let rename = |path: &String| request("PATCH", path, Some(json!({ "name": format!("g{schedule}") })));
+        let answers = at_once(&world, schedule, [rename(&groups[0]), rename(&groups[1])]);
+        let mut statuses = answers.each_ref().map(|(status, _)| *status);
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409], "{schedule:b} {answers:?}");
+        let names = groups.each_ref().map(|path| plain.get(path).data()["name"].clone());
+        assert_ne!(names[0], names[1]);
+    }
+}
+
+#[test]
 fn what_is_written_while_its_connection_is_deleted_leaves_nothing_behind() {
     let plain = World::new();
     let world = interleaved(&plain);

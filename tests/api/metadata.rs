@@ -49,7 +49,7 @@ fn a_connector_type_describes_its_fields_with_one_type_each() {
 #[test]
 fn every_real_connector_describes_its_fields_with_one_type_each() {
     let mut world = World::new();
-    world.services.connectors = &fivetran_do::connectors::registry::CONNECTORS;
+    world.services.connectors = fivetran_do::connectors::registry::CONNECTORS;
     for connector in fivetran_do::connectors::registry::CONNECTORS {
         let reply = world.get(&format!("/v1/metadata/connector-types/{}", connector.id));
         for (name, field) in reply.data()["config"]["properties"].as_object().unwrap() {

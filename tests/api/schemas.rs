@@ -98,7 +98,6 @@ fn bad_schema_edits_are_refused_and_change_nothing() {
             "InvalidInput",
             vec!["id", "primary key"],
         ),
-        (table(json!({ "sync_mode": "HISTORY" })), 400, "InvalidInput", vec!["sync_mode", "SOFT_DELETE"]),
         (
             table(json!({ "sync_mode": "X" })),
             400,

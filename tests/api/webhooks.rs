@@ -331,7 +331,7 @@ fn a_delivery_whose_worker_died_is_due_again_and_a_late_report_of_it_counts_no_m
     let hook = created(&world, "/v1/webhooks/account", hook(&["sync_end"]));
     run(&world, &id, 1, "SUCCESSFUL");
     let control = &world.services.control;
-    let claimed = block_on(control.claim_deliveries(NEW_YEAR, 10)).unwrap();
+    let claimed = block_on(control.claim_deliveries(NEW_YEAR, 10, 10)).unwrap();
     assert_eq!(claimed.len(), 1);
     assert!(delivered(&world).is_empty(), "claimed by another");
     world.clock.advance_seconds(121);
@@ -387,6 +387,30 @@ fn a_log_service_gets_everything_of_its_group_in_one_request() {
     );
     world.delete(&one);
     world.get(&one).refused(404, "NotFound_LogService", &[&group]);
+}
+
+#[test]
+fn the_lines_of_a_large_run_take_few_requests_and_a_service_that_is_gone_does_not_keep_others_waiting() {
+    let world = world();
+    let (lake, other) = (world.group("Lake"), world.group("Other"));
+    for group in [&lake, &other] {
+        let body = json!({ "group_id": group, "service": "datadog_log", "config": { "api_key": SECRET } });
+        assert_eq!(world.post("/v1/external-logging", body).status, 201);
+    }
+    let id = world.connection(&lake, "large");
+    let event = |at: i64| fivetran_do::control::LogEvent::info(&id, "write_to_table_end", NEW_YEAR + at);
+    let lines = (0..1000).map(event).collect::<Vec<_>>();
+    block_on(world.services.control.append_log(&lines)).unwrap();
+    world.clock.advance_seconds(1);
+    world.connection(&other, "small");
+    world.internet.answer_with([0, 0, 0]);
+    let sent = delivered(&world);
+    assert_eq!(
+        sent.iter().map(|request| body(request).as_array().unwrap().len()).collect::<Vec<_>>(),
+        [400, 400, 202, 2]
+    );
+    world.clock.advance_seconds(300);
+    assert_eq!(delivered(&world).len(), 3, "the same lines again, and nothing of the other group");
 }
 
 #[test]

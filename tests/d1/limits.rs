@@ -118,6 +118,7 @@ async fn a_row_of_more_than_two_megabytes_is_refused_by_table_key_and_size() {
     assert_eq!(error.kind(), ErrorKind::DestinationLimit);
     let text = error.to_string();
     assert!(text.contains("crm.t") && text.contains("id=42") && text.contains("2000029 bytes"), "{text}");
+    assert!(text.contains("2000001 of them in column bytes"), "{text}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 )]
 
 mod chunks;
+mod history;
 mod http;
 mod limits;
 mod publishing;

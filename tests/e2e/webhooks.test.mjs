@@ -21,6 +21,7 @@ before(async () => {
     request.on("data", (piece) => pieces.push(piece));
     request.on("end", () => {
       const raw = Buffer.concat(pieces);
+      if (request.url === "/mute") return;
       const status = answer(request.url);
       received.push({ path: request.url, headers: request.headers, raw, body: parsed(raw), status });
       response.writeHead(status, status === 302 ? { location: "/elsewhere" } : {}).end();
@@ -31,7 +32,10 @@ before(async () => {
   group = await world.destination("r2", { bucket: BUCKET });
 });
 
-after(() => receiver.close());
+after(() => {
+  receiver.closeAllConnections();
+  receiver.close();
+});
 
 /** A webhook's body. A log service may be sent several objects, which are looked at as text. */
 function parsed(raw) {
@@ -88,6 +92,22 @@ test("a sync is told at once, signed over exactly the bytes that arrive, without
     return items.every(({ state }) => state === "delivered") && items;
   }, "the log to say so");
   assert.deepEqual(log.map(({ id }) => id).sort(), told.map(({ headers }) => headers["x-fivetran-delivery-id"]).sort());
+  await world.ok("DELETE", `/v1/webhooks/${hook.id}`);
+});
+
+test("a receiver that never answers holds nobody up, and is given ten seconds", async () => {
+  const events = ["sync_end"];
+  const mute = { url: url("/mute"), events, active: false };
+  const hook = await world.ok("POST", "/v1/webhooks/account", mute);
+  // Reviving it would probe it: here it is to be reached by a delivery only.
+  const db = await world.service.d1("DB");
+  await db.prepare("UPDATE receivers SET active = 1 WHERE id = ?1").bind(hook.id).run();
+  const began = Date.now();
+  await world.synced(connection.id);
+  assert.ok(Date.now() - began < 9_000, "the run does not wait");
+  const failed = await until(async () => (await deliveries(hook.id)).find(({ error }) => error), "the end of its patience");
+  assert.match(failed.error, /10 seconds/);
+  assert.equal(failed.response_status, null);
   await world.ok("DELETE", `/v1/webhooks/${hook.id}`);
 });
 

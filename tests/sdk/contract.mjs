@@ -22,6 +22,14 @@ export const ANSWERS = [
   ["Page<LogEvent>", "get /v1/connections/{connection_id}/logs"],
   ["Page<SchemaVersion>", "get /v1/connections/{connection_id}/schema-versions"],
   ["ConnectorType", "get /v1/metadata/connector-types/{service}"],
+  ["Webhook", "get /v1/webhooks/{webhook_id}"],
+  ["WebhookTest", "post /v1/webhooks/{webhook_id}/test"],
+  ["Page<WebhookDelivery>", "get /v1/webhooks/{webhook_id}/deliveries"],
+  ["Page<LogService>", "get /v1/external-logging"],
+  ["LogServiceDetails", "get /v1/external-logging/{log_id}"],
+  ["LogServiceTest", "post /v1/external-logging/{log_id}/test"],
+  ["Transformation", "get /v1/transformations/{transformation_id}"],
+  ["TransformationProject", "get /v1/transformation-projects/{project_id}"],
 ];
 
 /** Bodies. The service takes more of Fivetran's fields than the SDK offers. */
@@ -36,6 +44,12 @@ export const BODIES = [
   ["{ force?: boolean }", "post /v1/connections/{connection_id}/sync"],
   ["ReconcileRequest", "post /v1/connections/{connection_id}/reconcile"],
   ["SchemaConfigPatch", "patch /v1/connections/{connection_id}/schemas"],
+  ["NewWebhook", "post /v1/webhooks/group/{group_id}"],
+  ["WebhookPatch", "patch /v1/webhooks/{webhook_id}"],
+  ["NewLogService", "post /v1/external-logging"],
+  ["LogServicePatch", "patch /v1/external-logging/{log_id}"],
+  ["TransformationFields", "post /v1/transformations"],
+  ["TransformationProjectFields", "patch /v1/transformation-projects/{project_id}"],
 ];
 
 const HELPERS = `

@@ -1,5 +1,6 @@
 // The SDK against the real Worker in workerd and a real PostgreSQL.
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import * as sdk from "../../dist/sdk/index.js";
 import { startPostgres } from "../../scripts/dev/postgres.mjs";
@@ -104,6 +105,35 @@ test("what cannot be done is refused by name", async () => {
   await assert.rejects(refused({ destination: { type: "d1", database: "NO_SUCH_DB" } }), /NO_SUCH_DB/);
   await assert.rejects(client({ apiSecret: "wrong" }).account.info(), sdk.AuthenticationError);
   assert.deepEqual(await client().connections.list({ schema: "refused" }).all(), []);
+});
+
+test("a webhook tells of a sync that somebody else waits for, and its receiver believes nobody else", async (t) => {
+  const secret = "of the webhook";
+  const webhooks = new sdk.Webhooks({ secret });
+  const heard = new Promise((resolve) => webhooks.onSyncComplete(resolve));
+  const receiver = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const event = await webhooks.receive(Buffer.concat(chunks), request.headers[sdk.SIGNATURE_HEADER]).catch((error) => error);
+    response.writeHead(event instanceof sdk.WebhookSignatureError ? 401 : 204).end();
+  });
+  await new Promise((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  t.after(() => receiver.close());
+  const url = `http://127.0.0.1:${receiver.address().port}/`;
+  const fivetran = client();
+  const events = ["sync_end"];
+  // It is probed when it is made, and another secret is one that the receiver refuses.
+  await assert.rejects(fivetran.webhooks.create({ url, events, secret: "another" }), sdk.InvalidInputError);
+  const connector = fivetran.createConnector(definition({ id: "told" }));
+  const { id: connectionId, group_id: groupId } = await connector.ensure();
+  const { id } = await fivetran.webhooks.create({ url, events, secret }, { groupId });
+  assert.equal((await fivetran.webhooks.test(id, "test_event")).succeed, true);
+  const { runId } = await connector.sync();
+  const told = await heard;
+  assert.deepEqual([told.connector_id, told.sync_id, told.data.status], [connectionId, runId, "SUCCESSFUL"]);
+  assert.deepEqual((await fivetran.webhooks.list().all()).map((webhook) => [webhook.id, webhook.secret]), [[id, sdk.MASKED]]);
+  await fivetran.webhooks.delete(id);
+  await assert.rejects(fivetran.webhooks.get(id), sdk.NotFoundError);
 });
 
 test("delete forgets the connection and leaves the data", async () => {

@@ -2,7 +2,7 @@
 //! does with `xmin`: a cursor is the oldest transaction still open when the plan was made.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use fivetran_do::connectors::registry::ConnectorType;
 use fivetran_do::connectors::{BatchSink, SetupTest, Source, StreamRequest, SyncMode};
 use fivetran_do::core::catalog::{Catalog, ChangeTracking, Column, Stream, StreamName};
+use fivetran_do::core::error::ErrorReport;
 use fivetran_do::core::run::{Chunk, Cursor, StreamPlan};
 use fivetran_do::core::types::{ColumnType, Fidelity};
 use fivetran_do::core::{Error, ErrorKind, Result};
@@ -36,6 +37,14 @@ pub struct Ledger {
     pub wide: bool,
     /// The next reads fail.
     pub failures: u32,
+    /// What the next reads get before their first row, one each: `None` lets a read through.
+    pub answers: VecDeque<Option<ErrorReport>>,
+    /// Reads hang before their first row.
+    pub silent: bool,
+    /// Every page of rows comes twice.
+    pub repeats_pages: bool,
+    /// Reads claim so many rows more than they hand over.
+    pub overstates: u64,
     /// Rows handed over in all, to see that incremental runs move changes only.
     pub handed_over: u64,
 }
@@ -156,6 +165,12 @@ impl Source for LedgerSource {
 
     async fn read(&self, request: &StreamRequest, chunk: &Chunk, sink: &mut dyn BatchSink) -> Result<u64> {
         border().await;
+        while self.0.borrow().silent {
+            border().await;
+        }
+        if let Some(Some(refusal)) = self.0.borrow_mut().answers.pop_front() {
+            return Err(refusal.into());
+        }
         let number = |key: &str| chunk.range[key].as_i64().unwrap();
         let rows: Vec<(i64, String)> = {
             let mut ledger = self.0.borrow_mut();
@@ -168,6 +183,10 @@ impl Source for LedgerSource {
             ledger.handed_over += rows.len() as u64;
             rows
         };
+        let (times, overstated) = {
+            let ledger = self.0.borrow();
+            (if ledger.repeats_pages { 2 } else { 1 }, ledger.overstates)
+        };
         let names: BTreeSet<&str> = request.columns.iter().map(String::as_str).collect();
         for piece in rows.chunks(3) {
             border().await;
@@ -178,9 +197,11 @@ impl Source for LedgerSource {
                     "connection reset in the middle of a read",
                 ));
             }
-            sink.batch(batch(piece, names.contains("extra"))).await?;
+            for _ in 0..times {
+                sink.batch(batch(piece, names.contains("extra"))).await?;
+            }
         }
-        Ok(rows.len() as u64)
+        Ok(rows.len() as u64 * times + overstated)
     }
 }
 

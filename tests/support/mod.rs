@@ -2,9 +2,11 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod deployment;
 pub mod ledger;
 pub mod objects;
 pub mod postgres;
+pub mod proxy;
 pub mod sqlite;
 pub mod tcp;
 pub mod world;

@@ -33,7 +33,7 @@ pub enum SchemaChangePolicy {
     BlockAll,
 }
 
-/// How a table keeps rows that change or vanish at the source. Only [`TableSyncMode::SoftDelete`] is executed yet.
+/// How a table keeps rows that change or vanish at the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TableSyncMode {
@@ -83,6 +83,10 @@ pub struct StreamSettings {
     /// Column whose growth marks changes, by source name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor_column: Option<String>,
+    /// Why every row must be read again at the next sync, for people; set by an edit that changes what rows already at
+    /// the destination look like. Taken back once the cursor is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resync: Option<String>,
     /// Columns by source name; absent ones follow the rules.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, ColumnSettings>,

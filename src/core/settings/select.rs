@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ConnectionSettings, SchemaChangePolicy, StreamSettings, TableSyncMode};
 use crate::core::catalog::{Stream, StreamName};
 use crate::core::naming::column_names;
-use crate::core::table::{DELETED, ROW_ID, SYNCED, TableColumn, TableSchema};
+use crate::core::table::{ACTIVE, DELETED, END, ROW_ID, START, SYNCED, TableColumn, TableSchema};
 use crate::core::types::ColumnType;
 use crate::core::{Error, Result};
 
@@ -44,8 +44,8 @@ pub struct Selection {
     pub columns: Vec<SelectedColumn>,
     /// Column whose growth marks changes, where the user named one.
     pub cursor_column: Option<String>,
-    /// The table at the destination: `_fivetran_id` where there is no key, the columns above, `_fivetran_deleted`,
-    /// `_fivetran_synced`. Columns that the destination has beyond these stay there untouched.
+    /// The table at the destination: `_fivetran_id` where there is no key, the columns above, and the system columns of
+    /// its sync mode. Columns that the destination has beyond these stay there untouched.
     pub table: TableSchema,
     /// The stream's settings with the policy's decisions about new things written down; `None` when nothing was
     /// decided. Must be stored, otherwise the next run takes what was refused for known and syncs it.
@@ -72,7 +72,7 @@ impl Selection {
 ///
 /// # Errors
 /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) when a setting contradicts the stream: a cursor or key column
-/// that does not exist, a sync mode that is not executed yet.
+/// that does not exist.
 pub fn select(
     stream: &Stream,
     settings: &ConnectionSettings,
@@ -95,12 +95,12 @@ pub fn select(
     if columns.is_empty() && reason.is_none() {
         reason = Some(format!("Table {} has no column that is switched on", stream.name));
     }
-    let table = lay_out(stream, &key, &columns, target);
+    let table = lay_out(stream, &key, &columns, own.sync_mode.unwrap_or_default(), target);
     Ok(Selection {
         stream: stream.name.clone(),
         enabled: reason.is_none(),
         reason,
-        resync: resync_reason(known, &columns, &table, target.current),
+        resync: own.resync.clone().or_else(|| resync_reason(known, &columns, &table, target.current)),
         columns,
         cursor_column: own.cursor_column.clone(),
         table,
@@ -147,7 +147,13 @@ fn selected_columns(stream: &Stream, key: &[String], settled: &StreamSettings) -
         .collect()
 }
 
-fn lay_out(stream: &Stream, key: &[String], columns: &[SelectedColumn], target: &Target<'_>) -> TableSchema {
+fn lay_out(
+    stream: &Stream,
+    key: &[String],
+    columns: &[SelectedColumn],
+    mode: TableSyncMode,
+    target: &Target<'_>,
+) -> TableSchema {
     let selected = |name: &str| columns.iter().find(|column| column.source == name);
     let mut table_columns = Vec::with_capacity(columns.len() + 3);
     if key.is_empty() {
@@ -163,13 +169,23 @@ fn lay_out(stream: &Stream, key: &[String], columns: &[SelectedColumn], target: 
             nullable: !key.contains(&column.name),
         });
     }
-    table_columns.push(system_column(DELETED, ColumnType::Boolean));
+    let system: &[(&str, ColumnType)] = match mode {
+        TableSyncMode::SoftDelete => &[(DELETED, ColumnType::Boolean)],
+        TableSyncMode::Live => &[],
+        TableSyncMode::History => {
+            &[(START, ColumnType::UtcDatetime), (END, ColumnType::UtcDatetime), (ACTIVE, ColumnType::Boolean)]
+        }
+    };
+    table_columns.extend(system.iter().map(|(name, column_type)| system_column(name, *column_type)));
     table_columns.push(system_column(SYNCED, ColumnType::UtcDatetime));
-    let primary_key = if key.is_empty() {
+    let mut primary_key = if key.is_empty() {
         vec![ROW_ID.to_owned()]
     } else {
         key.iter().filter_map(|name| selected(name)).map(|column| column.destination.clone()).collect()
     };
+    if mode == TableSyncMode::History {
+        primary_key.push(START.to_owned());
+    }
     TableSchema {
         schema: target.schema.to_owned(),
         table: target.table.to_owned(),
@@ -203,14 +219,6 @@ pub fn primary_key(stream: &Stream, own: Option<&StreamSettings>) -> Result<Vec<
 }
 
 fn check_executable(stream: &Stream, own: &StreamSettings) -> Result<()> {
-    match own.sync_mode {
-        None | Some(TableSyncMode::SoftDelete) => {}
-        Some(TableSyncMode::History | TableSyncMode::Live) => {
-            return Err(Error::invalid("Only the sync mode SOFT_DELETE is supported yet")
-                .field(field(stream, "sync_mode"))
-                .remedy("Set sync_mode to SOFT_DELETE"));
-        }
-    }
     match &own.cursor_column {
         Some(name) if !stream.columns.iter().any(|column| column.name == *name) => {
             Err(missing_column(stream, name, "cursor_column"))

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::ErrorKind;
 use crate::core::catalog::{ChangeTracking, Column, Stream};
-use crate::core::table::{DELETED, ROW_ID, SYNCED, TableColumn, TableSchema};
+use crate::core::table::{ACTIVE, DELETED, END, ROW_ID, START, SYNCED, TableColumn, TableSchema};
 use crate::core::types::{ColumnType, Fidelity};
 
 const TARGET: Target<'static> = Target { schema: "shop_public", table: "orders", current: None };
@@ -195,14 +195,26 @@ fn settings_that_name_missing_columns_are_errors_with_their_place() {
 }
 
 #[test]
-fn sync_modes_that_do_not_exist_yet_are_refused() {
-    for mode in [TableSyncMode::History, TableSyncMode::Live] {
+fn the_sync_mode_decides_the_system_columns_and_the_key() {
+    for (mode, system, key) in [
+        (TableSyncMode::SoftDelete, vec![DELETED, SYNCED], vec!["id"]),
+        (TableSyncMode::Live, vec![SYNCED], vec!["id"]),
+        (TableSyncMode::History, vec![START, END, ACTIVE, SYNCED], vec!["id", START]),
+    ] {
         let own = StreamSettings { sync_mode: Some(mode), ..StreamSettings::default() };
-        let error = select(&orders(), &settings(AllowAll, own.clone()), None, false, &TARGET).unwrap_err();
-        assert_eq!(error.field_name(), Some("schemas.public.tables.Orders.sync_mode"));
-        let off = StreamSettings { enabled: Some(false), ..own };
-        assert!(!first_sync(&orders(), &settings(AllowAll, off)).enabled, "a table that is off is no error");
+        let table = first_sync(&orders(), &settings(AllowAll, own)).table;
+        assert_eq!(table.sync_mode(), mode);
+        assert_eq!(table.columns[3..].iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), system);
+        assert_eq!(table.primary_key, key);
+        assert_eq!(table.carried().count(), 3, "{mode:?}");
     }
+}
+
+#[test]
+fn a_mark_to_read_again_stays_until_it_is_taken_back() {
+    let own = StreamSettings { resync: Some("Hashing changed".to_owned()), ..StreamSettings::default() };
+    let selection = first_sync(&orders(), &settings(AllowAll, own));
+    assert_eq!(selection.resync.as_deref(), Some("Hashing changed"));
 }
 
 fn standing(columns: &[(&str, ColumnType)], key: &[&str]) -> TableSchema {

@@ -17,7 +17,7 @@ use self::hash::SaltedHash;
 use self::row_id::RowIds;
 use super::catalog::{Stream, StreamName};
 use super::settings::{SelectedColumn, Selection};
-use super::table::{DELETED, ROW_ID, SYNCED, TableSchema};
+use super::table::{ACTIVE, DELETED, END, END_OF_TIME, ROW_ID, START, SYNCED, TableSchema};
 use super::types::{ColumnType, UTC};
 use super::{Error, ErrorKind, Result};
 
@@ -54,6 +54,8 @@ enum Output {
     RowId,
     Deleted,
     Synced,
+    End,
+    Active,
     Column { input: usize, to: ColumnType, nullable: bool },
 }
 
@@ -131,6 +133,10 @@ impl Shaper {
                     Arc::new(self.constants(rows, |constants| constants.deleted.slice(0, rows)))
                 }
                 Output::Synced => Arc::new(self.constants(rows, |constants| constants.synced.slice(0, rows))),
+                Output::End => {
+                    Arc::new(TimestampMicrosecondArray::from_value(END_OF_TIME, rows).with_timezone(UTC))
+                }
+                Output::Active => Arc::new(BooleanArray::new(BooleanBuffer::new_set(rows), None)),
                 Output::Column { input, to, nullable } => {
                     let (array, input) = sources
                         .get(*input)
@@ -223,7 +229,10 @@ fn outputs(inputs: &[Input], selection: &Selection, table: &TableSchema) -> Resu
         outputs.push(match column.name.as_str() {
             ROW_ID => Output::RowId,
             DELETED => Output::Deleted,
-            SYNCED => Output::Synced,
+            // A version begins with the run that sees it first.
+            SYNCED | START => Output::Synced,
+            END => Output::End,
+            ACTIVE => Output::Active,
             name => {
                 let mut sources = inputs.iter().zip(&selection.columns).enumerate();
                 let (index, (input, _)) = sources

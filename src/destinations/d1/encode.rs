@@ -144,6 +144,19 @@ impl<'batch> RowEncoder<'batch> {
             .sum()
     }
 
+    /// The column with the largest text or bytes in a row, and their size, for messages.
+    pub(super) fn largest_value(&self, row: usize) -> Option<(&str, usize)> {
+        let sizes =
+            self.columns.iter().filter(|column| !column.array.is_null(row)).filter_map(|column| match column
+                .cells
+            {
+                Cells::Text(values) => Some((column.name, values.value(row).len())),
+                Cells::Binary(values) => Some((column.name, values.value(row).len())),
+                _ => None,
+            });
+        sizes.max_by_key(|(_, bytes)| *bytes)
+    }
+
     /// The row's key as JSON, shortened, for messages.
     pub(super) fn key_text(&self, row: usize) -> String {
         let mut out = Vec::new();

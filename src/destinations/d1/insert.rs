@@ -18,6 +18,14 @@ pub(super) enum Origin {
     Params(usize),
 }
 
+/// A statement of a merge; its parameters are the guard's, the rows and the large values.
+pub(super) struct Step {
+    /// SQL.
+    pub(super) sql: String,
+    /// Whether the rows it changes are rows of the source taken in.
+    pub(super) takes_rows: bool,
+}
+
 /// The parameter that holds the JSON rows.
 pub(super) const ROWS_PARAM: usize = GUARD_PARAMS + 1;
 
@@ -30,16 +38,8 @@ pub(super) fn upsert(
     reader: &str,
     origin: impl Fn(usize) -> Origin,
 ) -> String {
-    let mut next_param = ROWS_PARAM + 1;
     let columns = list(table.columns.iter().map(|column| quote(&column.name)));
-    let values = list(table.columns.iter().enumerate().map(|(index, column)| match origin(index) {
-        Origin::Row => from_row(index, column),
-        Origin::Params(count) => {
-            let params: Vec<usize> = (next_param..next_param + count).collect();
-            next_param += count;
-            from_params(&params, column)
-        }
-    }));
+    let values = list(values(table, origin).into_iter());
     let key = list(table.primary_key.iter().map(|column| quote(column)));
     let updates = list(
         table
@@ -61,7 +61,21 @@ pub(super) fn upsert(
     )
 }
 
-/// How many rows the upsert before it in the same batch took: SQLite's own count, which leaves out what the user's
+/// SQL of a row's values, in column order.
+pub(super) fn values(table: &TableSchema, origin: impl Fn(usize) -> Origin) -> Vec<String> {
+    let mut next_param = ROWS_PARAM + 1;
+    let value = |(index, column): (usize, &TableColumn)| match origin(index) {
+        Origin::Row => from_row(index, column),
+        Origin::Params(count) => {
+            let params: Vec<usize> = (next_param..next_param + count).collect();
+            next_param += count;
+            from_params(&params, column)
+        }
+    };
+    table.columns.iter().enumerate().map(value).collect()
+}
+
+/// How many rows the statement before it in the same batch took: SQLite's own count, which leaves out what the user's
 /// triggers did, as D1's `meta.changes` does not.
 pub(super) fn count_changes() -> Statement {
     Statement::new("SELECT CAST(changes() AS TEXT) AS changes", Vec::new())
@@ -83,6 +97,6 @@ fn from_params(params: &[usize], column: &TableColumn) -> String {
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }

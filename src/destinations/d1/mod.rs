@@ -14,6 +14,7 @@ mod database;
 mod ddl;
 mod encode;
 mod fault;
+mod history;
 mod http;
 mod insert;
 mod names;

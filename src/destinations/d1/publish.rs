@@ -4,9 +4,10 @@ use super::catalog;
 use super::database::Database;
 use super::names::{self, quote};
 use super::pages::{Page, Pages};
-use super::{fault, temporal, watermark};
+use super::{fault, history, temporal, watermark};
 use crate::core::run::Fence;
-use crate::core::table::{DELETED, LoadMode, SYNCED};
+use crate::core::settings::TableSyncMode;
+use crate::core::table::{ACTIVE, DELETED, END, LoadMode, START, SYNCED, TableSchema};
 use crate::core::{Error, Result};
 use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
 use crate::ports::Statement;
@@ -38,13 +39,12 @@ pub(super) async fn publish(
     if entry.published {
         return Ok(TableReceipt { written, deleted: entry.marked, live_rows: entry.live_rows });
     }
-    let soft_deletes = load.table.column(DELETED).is_some() && load.table.column(SYNCED).is_some();
     let live_rows = match load.mode {
         LoadMode::Full => {
             let mut live = 0_u64;
             let mut pages = Pages::of(&entry.definition, &name);
             while let Some(page) = pages.next(database).await? {
-                live = live.saturating_add(sweep(database, &name, load, &page, soft_deletes).await?);
+                live = live.saturating_add(sweep(database, &name, load, &page, &entry.definition).await?);
             }
             Some(live)
         }
@@ -61,16 +61,15 @@ async fn sweep(
     name: &str,
     load: &TableLoad,
     page: &Page,
-    soft_deletes: bool,
+    standing: &TableSchema,
 ) -> Result<u64> {
-    let (deleted, synced) = (quote(DELETED), quote(SYNCED));
     let table = quote(name);
-    let mut statements = Vec::with_capacity(3);
-    if soft_deletes {
+    let mut statements = Vec::with_capacity(4);
+    if load.table.column(SYNCED).is_some() {
         let mut params = catalog::current_params(name, load);
         params.push(temporal::instant(load.synced_at).into());
         let range = page.condition(&load.table, &mut params);
-        let missing = format!("{range} AND {synced} < ?4 AND {deleted} IS NOT 1");
+        let missing = format!("{range} AND {} < ?4 AND {}", quote(SYNCED), live(&load.table));
         statements.push(Statement::new(
             format!(
                 "UPDATE _fivetran_tables SET marked = marked + (SELECT count(*) FROM {table} WHERE {missing}) \
@@ -79,17 +78,14 @@ async fn sweep(
             ),
             params.clone(),
         ));
-        statements.push(Statement::new(
-            format!("UPDATE {table} SET {deleted} = 1 WHERE {missing} AND {}", catalog::IS_CURRENT),
-            params,
-        ));
+        for leave in leave_behind(load, &table, &range, &missing, standing) {
+            statements.push(Statement::new(format!("{leave} AND {}", catalog::IS_CURRENT), params.clone()));
+        }
     }
     let mut params = Vec::new();
     let range = page.condition(&load.table, &mut params);
-    let live =
-        if load.table.column(DELETED).is_some() { format!("{deleted} IS NOT 1") } else { "1 = 1".to_owned() };
     statements.push(Statement::new(
-        format!("SELECT CAST(count(*) AS TEXT) AS live FROM {table} WHERE {range} AND {live}"),
+        format!("SELECT CAST(count(*) AS TEXT) AS live FROM {table} WHERE {range} AND {}", live(&load.table)),
         params,
     ));
     let results = database.batch(&catalog::title(&load.table), statements).await?;
@@ -99,12 +95,59 @@ async fn sweep(
     }
 }
 
+/// True, in SQL, of the rows that exist at the source as far as we know.
+pub(super) fn live(table: &TableSchema) -> String {
+    match table.sync_mode() {
+        TableSyncMode::SoftDelete => format!("{} IS NOT 1", quote(DELETED)),
+        TableSyncMode::History => format!("{} = 1", quote(ACTIVE)),
+        TableSyncMode::Live => "1 = 1".to_owned(),
+    }
+}
+
+/// What becomes of the rows of a page that a full load did not see, and of what another mode left in the page. `?4` is
+/// the start of the run.
+fn leave_behind(
+    load: &TableLoad,
+    table: &str,
+    range: &str,
+    missing: &str,
+    standing: &TableSchema,
+) -> Vec<String> {
+    let synced = quote(SYNCED);
+    match load.table.sync_mode() {
+        TableSyncMode::SoftDelete => {
+            vec![format!("UPDATE {table} SET {} = 1 WHERE {missing}", quote(DELETED))]
+        }
+        TableSyncMode::History => {
+            let (active, end, time) = (quote(ACTIVE), quote(END), history::instant(load.synced_at));
+            vec![
+                format!("UPDATE {table} SET {active} = 0, {end} = {time} WHERE {missing}"),
+                // Rows from before the table kept history are none of its versions.
+                format!("DELETE FROM {table} WHERE {range} AND {synced} < ?4 AND {} = ''", quote(START)),
+            ]
+        }
+        TableSyncMode::Live => {
+            let mut left = vec![format!("DELETE FROM {table} WHERE {missing}")];
+            // The column stays when the mode changes (I8), and must not say of a living row that it is gone.
+            if standing.column(DELETED).is_some() {
+                let deleted = quote(DELETED);
+                left.push(format!(
+                    "UPDATE {table} SET {deleted} = 0 WHERE {range} AND {synced} >= ?4 AND {deleted} IS 1"
+                ));
+            }
+            left
+        }
+    }
+}
+
 /// Live rows, or `None` when there are more than [`COUNTED_ROWS`].
 async fn count_some(database: &Database, name: &str, load: &TableLoad) -> Result<Option<u64>> {
-    let (column, live) = match load.table.column(DELETED) {
-        Some(_) => (quote(DELETED), format!("{} IS NOT 1", quote(DELETED))),
-        None => ("1".to_owned(), "1".to_owned()),
+    let column = match load.table.sync_mode() {
+        TableSyncMode::SoftDelete => quote(DELETED),
+        TableSyncMode::History => quote(ACTIVE),
+        TableSyncMode::Live => "1".to_owned(),
     };
+    let live = live(&load.table);
     let count = format!(
         "SELECT CAST(count(*) AS TEXT) AS seen, CAST(coalesce(sum({live}), 0) AS TEXT) AS live \
          FROM (SELECT {column} FROM {table} LIMIT {limit})",

@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::database::Database;
 use super::names::{self, quote};
 use super::pages::{compare, key_of};
-use super::{catalog, storage};
+use super::{catalog, publish, storage};
 use crate::core::parse::{BytesForm, ColumnParser};
-use crate::core::table::{DELETED, TableSchema};
+use crate::core::table::{START, TableSchema};
 use crate::core::types::ColumnType;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{KeyRange, Visit};
@@ -42,7 +42,9 @@ pub(super) async fn scan(
     let entry = catalog::find(database, &name, &what)
         .await?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{what} was not synced yet")))?;
-    let key = key_of(&entry.definition);
+    // Of a history only one version of a key stands, so the start needs not be compared.
+    let mut key = key_of(&entry.definition);
+    key.retain(|(column, _)| *column != quote(START));
     let stored = |values: &Option<Vec<String>>| {
         values.as_ref().map(|values| {
             let typed = values.iter().zip(&key);
@@ -50,10 +52,10 @@ pub(super) async fn scan(
         })
     };
     let (mut after, upto) = (stored(&range.after), stored(&range.upto));
-    let live = entry.definition.column(DELETED).map(|_| format!("{} IS NOT 1", quote(DELETED)));
+    let live = publish::live(&entry.definition);
     let mut problems = Vec::new();
     loop {
-        let statement = page(table, &name, &key, live.as_deref(), after.as_deref(), upto.as_deref());
+        let statement = page(table, &name, &key, &live, after.as_deref(), upto.as_deref());
         let rows = database.query(&what, statement).await?.rows;
         let Some(last) = rows.last() else { return Ok(problems) };
         let next = (0..key.len())
@@ -69,19 +71,18 @@ fn page(
     table: &TableSchema,
     name: &str,
     key: &[(String, ColumnType)],
-    live: Option<&str>,
+    live: &str,
     after: Option<&[SqlValue]>,
     upto: Option<&[SqlValue]>,
 ) -> Statement {
     let mut params = Vec::new();
-    let mut conditions: Vec<String> = live.map(str::to_owned).into_iter().collect();
+    let mut conditions = vec![live.to_owned()];
     for (bound, operator) in [(after, ">"), (upto, "<=")] {
         if let Some(values) = bound {
             conditions.push(compare(key, operator, params.len() + 1));
             params.extend_from_slice(values);
         }
     }
-    conditions.push("1 = 1".to_owned());
     let conditions = conditions.join(" AND ");
     let keys = key.iter().map(|(column, _)| column.as_str()).collect::<Vec<_>>().join(", ");
     let texts = key

@@ -9,11 +9,13 @@ use futures::{FutureExt, poll};
 
 use super::database::Database;
 use super::encode::RowEncoder;
-use super::insert::{self, Origin};
+use super::history;
+use super::insert::{self, Origin, Step};
 use super::watermark::{Claim, Claimed};
 use super::{catalog, names};
 use crate::core::limits::{D1_MAX_ROW_BYTES, D1_PARAM_BYTES};
 use crate::core::run::{ChunkId, Counts, Fence};
+use crate::core::settings::TableSyncMode;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{ChunkOpening, ChunkWriter, DurableReceipt, TableLoad};
 use crate::ports::{SqlValue, Statement};
@@ -41,14 +43,14 @@ pub(super) async fn open(
         Claimed::Durable(receipt) => Ok(ChunkOpening::AlreadyDurable(receipt)),
         Claimed::Ours(claim) => {
             let reader = database.row_reader().await?;
-            let upsert = insert::upsert(&load.table, &name, reader, |_| Origin::Row);
+            let merge = merge(load, &name, reader, |_| Origin::Row);
             Ok(ChunkOpening::Writer(Box::new(D1ChunkWriter {
                 database: Rc::clone(database),
                 load: load.clone(),
                 what,
                 name,
                 reader,
-                upsert,
+                merge,
                 claim,
                 buffer: Vec::with_capacity(D1_PARAM_BYTES),
                 buffered: 0,
@@ -66,7 +68,7 @@ struct D1ChunkWriter {
     what: String,
     name: String,
     reader: &'static str,
-    upsert: String,
+    merge: Vec<Step>,
     claim: Claim,
     /// JSON rows not yet sent, without the closing bracket; empty when there are none.
     buffer: Vec<u8>,
@@ -85,6 +87,10 @@ impl ChunkWriter for D1ChunkWriter {
         let table = self.load.table.clone();
         let encoder = RowEncoder::new(&table, &batch)?;
         for row in 0..batch.num_rows() {
+            // First: a text of control characters is six times as long in JSON, and megabytes of it are not worth making.
+            if encoder.stored_bytes(row) > D1_MAX_ROW_BYTES {
+                return Err(self.too_large(&encoder, row));
+            }
             let start = self.buffer.len();
             self.buffer.push(if start == 0 { b'[' } else { b',' });
             encoder.row(row, &mut self.buffer)?;
@@ -130,17 +136,17 @@ impl D1ChunkWriter {
         let mut params = self.claim.params();
         params.push(text(rows)?);
         let sent = std::mem::take(&mut self.buffered);
-        self.send(Statement::new(self.upsert.clone(), params), sent).await
+        self.send(bound(&self.merge, params), sent).await
     }
 
     /// Starts a statement after the one before it has succeeded, and does not wait for it: while D1 works, the source
     /// delivers and the next text is encoded. One statement is under way at most, so two texts are the most memory.
     ///
     /// A first poll is what starts a call (on the platform it sends the request); no executor has to be borrowed.
-    async fn send(&mut self, upsert: Statement, rows: u64) -> Result<()> {
+    async fn send(&mut self, merge: Vec<Statement>, rows: u64) -> Result<()> {
         self.settle().await?;
         let (database, what) = (Rc::clone(&self.database), self.what.clone());
-        let mut call = async move { upserted(&database, &what, upsert, rows).await }.boxed_local();
+        let mut call = async move { merged(&database, &what, merge, rows).await }.boxed_local();
         match poll!(&mut call) {
             std::task::Poll::Ready(taken) => self.taken = self.taken.saturating_add(taken?),
             std::task::Poll::Pending => self.in_flight = Some(call),
@@ -159,24 +165,13 @@ impl D1ChunkWriter {
     /// Sends one row that is too long as JSON, its large values in parameters of their own: escapes and hexadecimal
     /// digits must not make D1's limit smaller than it is.
     async fn write_wide_row(&mut self, encoder: &RowEncoder<'_>, row: usize) -> Result<()> {
-        let stored = encoder.stored_bytes(row);
         let mut rows = vec![b'['];
         let large = encoder.wide_row(row, WIDE_VALUE_BYTES, BLOB_PIECE_BYTES, &mut rows)?;
         rows.push(b']');
-        if stored > D1_MAX_ROW_BYTES || rows.len() > D1_MAX_ROW_BYTES {
-            return Err(Error::new(
-                ErrorKind::DestinationLimit,
-                format!(
-                    "{}: the row {} has {stored} bytes; D1 takes {D1_MAX_ROW_BYTES}",
-                    self.what,
-                    encoder.key_text(row)
-                ),
-            )
-            .remedy(
-                "Exclude the large column in the connection's schema settings, or use an R2 destination",
-            ));
+        if rows.len() > D1_MAX_ROW_BYTES {
+            return Err(self.too_large(encoder, row));
         }
-        let upsert = insert::upsert(&self.load.table, &self.name, self.reader, |index| {
+        let merge = merge(&self.load, &self.name, self.reader, |index| {
             match large.iter().find(|(column, _)| *column == index) {
                 Some((_, pieces)) => Origin::Params(pieces.len()),
                 None => Origin::Row,
@@ -185,16 +180,50 @@ impl D1ChunkWriter {
         let mut params = self.claim.params();
         params.push(text(rows)?);
         params.extend(large.into_iter().flat_map(|(_, pieces)| pieces).map(SqlValue::Text));
-        self.send(Statement::new(upsert, params), 1).await
+        self.send(bound(&merge, params), 1).await
+    }
+
+    fn too_large(&self, encoder: &RowEncoder<'_>, row: usize) -> Error {
+        let (key, stored) = (encoder.key_text(row), encoder.stored_bytes(row));
+        let (column, bytes) = encoder.largest_value(row).unwrap_or_default();
+        let message = format!(
+            "{}: the row {key} has {stored} bytes, {bytes} of them in column {column}; D1 takes {D1_MAX_ROW_BYTES}",
+            self.what
+        );
+        Error::new(ErrorKind::DestinationLimit, message)
+            .remedy("Exclude the large column in the connection's schema settings, or use an R2 destination")
     }
 }
 
-/// Runs an upsert of that many rows and answers how many D1 took (I5): a trigger of the user's may leave rows out.
-async fn upserted(database: &Database, what: &str, upsert: Statement, rows: u64) -> Result<u64> {
-    let results = database.batch(what, vec![upsert, insert::count_changes()]).await?;
-    let answer = results.last().and_then(|result| result.rows.first());
-    let answer = answer.ok_or_else(|| Error::internal(format!("{what}: D1 did not answer a count")))?;
-    let taken = catalog::number(answer, "changes")?;
+/// How rows meet those already there, as the table's mode says.
+fn merge(load: &TableLoad, name: &str, reader: &str, origin: impl Fn(usize) -> Origin) -> Vec<Step> {
+    match load.table.sync_mode() {
+        TableSyncMode::History => history::merge(load, name, reader, origin),
+        TableSyncMode::SoftDelete | TableSyncMode::Live => {
+            vec![Step { sql: insert::upsert(&load.table, name, reader, origin), takes_rows: true }]
+        }
+    }
+}
+
+/// The statements of a merge over these parameters. Those that take rows are followed by a count.
+fn bound(merge: &[Step], params: Vec<SqlValue>) -> Vec<Statement> {
+    let mut statements = Vec::with_capacity(merge.len() * 2);
+    for step in merge {
+        statements.push(Statement::new(step.sql.clone(), params.clone()));
+        if step.takes_rows {
+            statements.push(insert::count_changes());
+        }
+    }
+    statements
+}
+
+/// Merges that many rows and answers how many D1 took (I5): a trigger of the user's may leave rows out.
+async fn merged(database: &Database, what: &str, merge: Vec<Statement>, rows: u64) -> Result<u64> {
+    let results = database.batch(what, merge).await?;
+    let mut taken = 0_u64;
+    for answer in results.iter().filter_map(|result| result.rows.first()) {
+        taken = taken.saturating_add(catalog::number(answer, "changes")?);
+    }
     if taken == rows {
         return Ok(taken);
     }

@@ -33,10 +33,11 @@ use self::layout::TableLayout;
 use self::manifest::ManifestStore;
 use self::publish::PublishRequest;
 use crate::connectors::{SetupTest, SetupTestStatus};
-use crate::core::Result;
 use crate::core::limits::MAX_VALUE_BYTES;
 use crate::core::run::{ChunkId, Fence};
+use crate::core::settings::TableSyncMode;
 use crate::core::table::TableSchema;
+use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
     Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
@@ -130,6 +131,12 @@ impl Destination for R2 {
     }
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {
+        if load.table.sync_mode() == TableSyncMode::History {
+            let message = format!("table {}.{} is to keep history", load.table.schema, load.table.table);
+            return Err(Error::new(ErrorKind::DestinationConfig, message)
+                .field("sync_mode")
+                .remedy("Use SOFT_DELETE or LIVE; history is kept in D1 destinations"));
+        }
         let manifests = self.manifests(&load.table.schema, &load.table.table)?;
         manifests.announce(load, self.encoding.format()).await
     }

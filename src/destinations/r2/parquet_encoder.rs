@@ -32,6 +32,10 @@ const DICTIONARY_PERCENT: usize = 40;
 /// A dictionary of this many bytes is given up for plain pages: 256 KiB stays in the second-level cache.
 const DICTIONARY_BYTES: usize = 256 * 1024;
 
+/// Most columns with a dictionary in a file. An empty one takes 40 KiB (a hash table of 8,192 slots) for as long as its row
+/// group is open: 128 take 5 MiB, the 1,600 columns of the widest table of PostgreSQL would take 62 (I9).
+const MOST_DICTIONARIES: usize = 128;
+
 /// Row groups are closed at this many bytes of text and binary values, however small they get in the file: whoever reads the
 /// group back has them in memory in full (I9).
 pub(super) const GROUP_TEXT_BYTES: usize = 16 * MIB;
@@ -115,7 +119,12 @@ impl ParquetEncoder {
             none => none.insert(begin(&self.schema, self.snappy, &self.metadata, batch)?),
         };
         let before = writer.memory_size();
-        writer.write(batch)?;
+        // A page that is larger than PAGE_BYTES ends when WRITE_BATCH values were added, however large: rows go in by the
+        // page's worth.
+        let step = (PAGE_BYTES / (batch.get_array_memory_size() / batch.num_rows()).max(1)).max(1);
+        for from in (0..batch.num_rows()).step_by(step) {
+            writer.write(&batch.slice(from, step.min(batch.num_rows() - from)))?;
+        }
         let after = writer.memory_size();
         let grown = after.saturating_sub(before);
         let text = text_bytes(batch);
@@ -167,9 +176,12 @@ fn begin(
         .set_max_row_group_row_count(None)
         .set_key_value_metadata(Some(metadata.to_vec()))
         .set_created_by(concat!("fivetran-do ", env!("CARGO_PKG_VERSION")).to_owned());
+    let mut dictionaries = 0;
     for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
         let path = ColumnPath::from(vec![field.name().clone()]);
-        properties = properties.set_column_dictionary_enabled(path, repeats_itself(column)?);
+        let wanted = dictionaries < MOST_DICTIONARIES && repeats_itself(column)?;
+        dictionaries += usize::from(wanted);
+        properties = properties.set_column_dictionary_enabled(path, wanted);
     }
     // The embedded Arrow schema would only repeat what the logical types say, with "+00:00" for a zone name.
     let options = ArrowWriterOptions::new()
@@ -197,6 +209,10 @@ fn text_bytes(batch: &RecordBatch) -> usize {
 /// Whether a sample across the whole column has few distinct values. Rows are taken at even steps: the first rows of
 /// a sorted column repeat themselves more than the column does.
 fn repeats_itself(column: &ArrayRef) -> Result<bool> {
+    if column.null_count() == column.len() {
+        // NULLs are levels, not values.
+        return Ok(false);
+    }
     let rows = column.len();
     let step = rows.div_ceil(SAMPLE_ROWS).max(1);
     let picked = UInt64Array::from_iter_values((0..rows).step_by(step).map(|row| row as u64));
@@ -282,6 +298,21 @@ mod tests {
             groups > 1 && most <= ROW_GROUP_BYTES + R2_PART_BYTES + 4 * MIB,
             "{groups} groups, {most} bytes"
         );
+    }
+
+    #[test]
+    fn i9_sixteen_hundred_columns_that_repeat_themselves_fit() {
+        let table = table(1_600, ColumnType::Long);
+        let column =
+            |_| -> ArrayRef { Arc::new(Int64Array::from_iter_values((0..256).map(|row| row / 128))) };
+        let mut encoder = ParquetEncoder::new(FileSchema::of(&table).unwrap(), true, vec![]);
+        let columns = table.columns.iter().map(|_| column(0)).collect();
+        encoder.write(&RecordBatch::try_new(table.arrow(), columns).unwrap()).unwrap();
+        encoder.writer.as_mut().unwrap().flush().unwrap();
+        let groups = encoder.writer.as_ref().unwrap().flushed_row_groups();
+        let with_dictionary =
+            groups[0].columns().iter().filter(|column| column.dictionary_page_offset().is_some()).count();
+        assert_eq!(with_dictionary, MOST_DICTIONARIES);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::core::compare::{RowDigests, Tally};
 use crate::core::destination_names::DestinationNames;
 use crate::core::settings::{Selection, Target, select};
 use crate::core::shape::Shaper;
-use crate::core::table::{DELETED, SYNCED, TableSchema};
+use crate::core::table::{START, TableSchema};
 use crate::core::types::ColumnType;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::Destination;
@@ -146,7 +146,7 @@ impl Reconciler<'_> {
         let source = self.registry.source(connection, self.ports)?;
         let salt = salt_of(self.control, &connection.group_id, &selection).await?;
         let shaper = Shaper::new(&stream, &selection, &selection.table, 0, &salt)?;
-        let ordered = source.reads_in_key_order() && is_ordered(&stream, &selection);
+        let ordered = source.reads_in_key_order() && is_ordered(&stream, &selection, &table);
         let names: Vec<_> = table.columns.iter().map(|column| column.name.clone()).collect();
         let stream = StreamRequest {
             columns: selection.source_columns(),
@@ -216,7 +216,8 @@ impl Reconciler<'_> {
             .remedy("Sync first"));
         }
         let mut compared = selection.table.clone();
-        compared.columns.retain(|column| column.name != DELETED && column.name != SYNCED);
+        compared.columns = selection.table.carried().cloned().collect();
+        compared.primary_key.retain(|column| column != START);
         Ok((stream, selection, compared, destination))
     }
 }
@@ -234,7 +235,7 @@ fn foreign_position() -> Error {
 
 /// True when source and destination order the rows alike: by the source's own key, of types whose values are ordered
 /// alike everywhere, neither hashed nor turned into another type on the way.
-fn is_ordered(stream: &Stream, selection: &Selection) -> bool {
+fn is_ordered(stream: &Stream, selection: &Selection, table: &TableSchema) -> bool {
     let key = selection.columns.iter().filter(|column| stream.primary_key.contains(&column.source));
     let names: Vec<_> = stream
         .primary_key
@@ -251,7 +252,7 @@ fn is_ordered(stream: &Stream, selection: &Selection) -> bool {
         from == to || (by_value(from) && by_value(to) && to != ColumnType::String)
     };
     !names.is_empty()
-        && names == selection.table.primary_key
+        && names == table.primary_key
         && key.into_iter().all(|column| {
             let from = stream.columns.iter().find(|from| from.name == column.source);
             let to = selection.table.column(&column.destination);

@@ -2,12 +2,14 @@
 
 use crate::control::{RunFinished, RunTask};
 use crate::core::error::ErrorReport;
+use crate::core::retry::LONGEST_WAIT_MS;
 use crate::core::{ErrorKind, Result};
 use crate::engine::Engine;
 use crate::engine::protocol::{Conclusion, ConnectorRequest, Outcome, RunSpec};
+use crate::engine::sync_control::RunProgress;
 
-/// A run that ended `RESCHEDULED` is tried again after this long: the time a source usually needs to breathe, and
-/// long enough for a schema migration at the source to be through.
+/// A run that ended `RESCHEDULED` is tried again after this long, or later if the source asked for it: the time a source
+/// usually needs to breathe, and long enough for a schema migration at the source to be through.
 const RESCHEDULE_MICROS: i64 = 60 * 1_000_000;
 
 impl Engine {
@@ -23,7 +25,7 @@ impl Engine {
         let now = self.ports.clock.now_micros();
         progress.ended_at = Some(now);
         let rescheduled_for =
-            (progress.state == "RESCHEDULED").then(|| now.saturating_add(RESCHEDULE_MICROS));
+            (progress.state == "RESCHEDULED").then(|| now.saturating_add(reschedule_after(&progress)));
         self.control
             .run_finished(&RunFinished {
                 run_id: &spec.run_id,
@@ -46,6 +48,13 @@ impl Engine {
         }
         Ok(Outcome::Closed)
     }
+}
+
+/// Microseconds.
+fn reschedule_after(progress: &RunProgress) -> i64 {
+    let errors = progress.tables.iter().filter_map(|table| table.error.as_ref()).chain(&progress.error);
+    let asked = errors.filter_map(|error| error.retry_after_ms).max().unwrap_or(0);
+    i64::try_from(asked.min(LONGEST_WAIT_MS)).unwrap_or(i64::MAX).saturating_mul(1_000).max(RESCHEDULE_MICROS)
 }
 
 /// What a person finds under `status.tasks`.

@@ -105,10 +105,11 @@ impl Engine {
         let connection = self.required_connection(&spec.connection_id).await?;
         let source = self.open_source(&connection)?;
         let name = &stream.request.stream.name;
-        if stream.selection.resync.is_some() {
+        if let Some(reason) = &stream.selection.resync {
             // Durably, and before the table is prepared: afterwards the difference can no longer be seen.
             let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
             self.actors.connector(&spec.connection_id, forget).await?;
+            self.control.resync_noted(&spec.connection_id, name, reason).await?;
         }
         let cursor = match stream.request.mode {
             SyncMode::Full => None,

@@ -1,6 +1,7 @@
 //! Handing orders out and taking them back (I4).
 
 use crate::core::error::ErrorReport;
+use crate::core::retry::CEILING_MS;
 use crate::core::run::Fence;
 use crate::core::{Error, ErrorKind, Result};
 use crate::engine::protocol::{Order, RunSpec, SyncReply, Task};
@@ -51,6 +52,18 @@ impl Sync<'_> {
             self.state.number(&sql, &[now.into(), true.into()])?
         };
         Ok(u32::try_from(other.saturating_add(source)).unwrap_or(u32::MAX))
+    }
+
+    /// When there is something to do again, if there is nothing before, nobody is at work, and it is later than any
+    /// back-off of ours: then the other side asked for the time. The run keeps what is durable and goes on from there;
+    /// ending it instead would begin a large table anew after every quota, and never finish it.
+    pub(super) fn rests_until(&self, now: i64) -> Result<Option<i64>> {
+        let leased = self.state.number("SELECT COUNT(*) FROM orders WHERE state = 'leased'", &[])?;
+        if leased > 0 || self.eligible_count(now, 1)? > 0 {
+            return Ok(None);
+        }
+        let soon = now.saturating_add(i64::try_from(CEILING_MS).unwrap_or(i64::MAX).saturating_mul(1_000));
+        Ok(self.state.next_deadline(now)?.filter(|at| *at > soon))
     }
 
     pub(super) fn lease(&self, now: i64) -> Result<SyncReply> {

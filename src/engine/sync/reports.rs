@@ -51,7 +51,8 @@ impl Sync<'_> {
         // The worker comes back for more; its return counts as a wake-up that is on its way.
         self.state.record_wakes(1, now)?;
         let table = stream.map(|stream| self.table_progress(stream)).transpose()?.flatten();
-        Ok(SyncReply::Recorded { phase: self.phase()?.to_owned(), table: table.map(Box::new) })
+        let rests_until = self.rests_until(now)?;
+        Ok(SyncReply::Recorded { phase: self.phase()?.to_owned(), table: table.map(Box::new), rests_until })
     }
 
     /// An order whose counts do not add up failed, whatever its worker believes (I5); left leased, it would only be

@@ -52,12 +52,14 @@ fn collect(schema: &Value, root: &Value, plain: &mut Map<String, Value>) {
     let alternatives = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|keyword| list(rules, keyword));
     let mut choices = Vec::new();
     for alternative in alternatives {
-        // An enum with a described value each: the values are the choices.
+        // The words of a type of Rust come apart into those with a description and those without: all are choices.
         if let Some(choice) = resolve(alternative, root).and_then(|rules| rules.get("const")) {
             choices.push(choice.clone());
-            plain.entry("type").or_insert_with(|| "string".into());
-        } else {
-            collect(alternative, root, plain);
+            continue;
+        }
+        collect(alternative, root, plain);
+        if let Some(Value::Array(words)) = plain.remove("enum") {
+            choices.extend(words);
         }
     }
     if !choices.is_empty() {
@@ -99,7 +101,7 @@ mod tests {
                     "host": { "type": "string" },
                     "port": { "type": "integer", "description": "Where", "minimum": 1 },
                     "password": { "type": "string", "format": "password", "description": "Hidden" },
-                    "mode": { "type": "string", "description": "How", "enum": ["slow", "fast"] },
+                    "mode": { "type": "string", "description": "How", "enum": ["fast", "slow"] },
                     "tables": { "type": "array", "items": { "type": "string" } }
                 }
             })

@@ -100,7 +100,8 @@ impl SchemaConfigBody {
                     .unwrap_or(true),
                 tables: BTreeMap::new(),
             });
-            let table = table(version, known.settings.streams.get(&version.name), &names);
+            let own = known.settings.streams.get(&version.name);
+            let table = table(version, own, &names, known.keeps_history);
             schema.tables.insert(version.name.table.clone(), table);
         }
         let policy = known.settings.policy;
@@ -112,7 +113,12 @@ impl SchemaConfigBody {
     }
 }
 
-fn table(version: &StreamVersion, own: Option<&StreamSettings>, names: &DestinationNames) -> TableBody {
+fn table(
+    version: &StreamVersion,
+    own: Option<&StreamSettings>,
+    names: &DestinationNames,
+    keeps_history: bool,
+) -> TableBody {
     let columns = version.stream.as_ref().map(|stream| columns(stream, own)).unwrap_or_default();
     let touched = |name: &String| own.is_some_and(|own| own.columns.contains_key(name));
     TableBody {
@@ -125,7 +131,7 @@ fn table(version: &StreamVersion, own: Option<&StreamSettings>, names: &Destinat
             None => PatchSettings::refused(ReasonCode::Deleted, "The table is gone from the source"),
         },
         supports_columns_config: true,
-        supports_history_mode: false,
+        supports_history_mode: keeps_history,
         columns: columns.into_iter().filter(|(name, _)| touched(name)).collect(),
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct SchemaUpdate {
 pub(super) struct TableUpdate {
     /// Whether it is synced.
     enabled: Option<bool>,
-    /// Only `SOFT_DELETE` yet.
+    /// How rows that change or vanish at the source are kept. Changing it re-syncs the table.
     sync_mode: Option<TableSyncMode>,
     /// Column whose growth marks changes, by source name. Ours, not Fivetran's.
     cursor_column: Option<String>,
@@ -62,9 +62,9 @@ pub(super) struct TableUpdate {
 /// Changes of a column.
 #[derive(Default, Deserialize, JsonSchema)]
 pub(super) struct ColumnUpdate {
-    /// Whether its values are synced. Not for columns of the primary key.
+    /// Whether its values are synced. Not for columns of the primary key. Switching it on re-syncs the table.
     enabled: Option<bool>,
-    /// Whether its values are replaced by a salted hash.
+    /// Whether its values are replaced by a salted hash. Changing it re-syncs the table.
     hashed: Option<bool>,
     /// Adds it to the key, or takes it out of the source's key.
     is_primary_key: Option<bool>,
@@ -137,8 +137,12 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
         return Err(ApiError::unsupported("is_type_locked", "Leave it out"));
     }
     let mut known = Known::load(services, found(services, call).await?).await?;
-    let change = difference(&known, update.schemas.unwrap_or_default())?;
+    let mut change = difference(&known, update.schemas.unwrap_or_default())?;
+    let before = known.settings.clone();
     merge(&mut known.settings, &change);
+    for (name, change) in &mut change.streams {
+        change.resync = why_resync(before.streams.get(name), known.settings.streams.get(name));
+    }
     for name in change.streams.keys() {
         check(&known, name)?;
     }
@@ -181,8 +185,9 @@ fn difference(known: &Known, schemas: BTreeMap<String, SchemaUpdate>) -> ApiResu
 
 fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> ApiResult<StreamSettings> {
     let stream = known.stream(name)?;
-    if update.sync_mode.is_some_and(|mode| mode != TableSyncMode::SoftDelete) {
-        return Err(ApiError::unsupported(&format!("schemas.{name}.sync_mode"), "Use SOFT_DELETE"));
+    if update.sync_mode == Some(TableSyncMode::History) && !known.keeps_history {
+        let remedy = "Use SOFT_DELETE or LIVE; history is kept in D1 destinations";
+        return Err(ApiError::unsupported(&format!("schemas.{name}.sync_mode"), remedy));
     }
     let mut columns = BTreeMap::new();
     for (column, update) in update.columns.unwrap_or_default() {
@@ -193,7 +198,28 @@ fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> Ap
         columns.insert(column, ColumnSettings { enabled, hashed, is_primary_key });
     }
     let cursor_column = update.cursor_column.filter(|column| !column.is_empty());
-    Ok(StreamSettings { enabled: update.enabled, sync_mode: update.sync_mode, cursor_column, columns })
+    let TableUpdate { enabled, sync_mode, .. } = update;
+    Ok(StreamSettings { enabled, sync_mode, cursor_column, resync: None, columns })
+}
+
+/// Why an edit makes every row of the table be read again: the rows already at the destination would look otherwise
+/// today. Without it a column that was off stays NULL in rows that do not change, and one that is hashed from now on
+/// stays readable in them.
+fn why_resync(before: Option<&StreamSettings>, after: Option<&StreamSettings>) -> Option<String> {
+    let after = after?;
+    let unset = StreamSettings::default();
+    let before = before.unwrap_or(&unset);
+    if before.sync_mode.unwrap_or_default() != after.sync_mode.unwrap_or_default() {
+        return Some("The sync mode changed".to_owned());
+    }
+    after.columns.iter().find_map(|(name, set)| {
+        let was = before.columns.get(name).copied().unwrap_or_default();
+        if was.enabled == Some(false) && set.enabled == Some(true) {
+            return Some(format!("Column '{name}' was switched on"));
+        }
+        let changed = was.hashed.unwrap_or(false) != set.hashed.unwrap_or(false);
+        changed.then(|| format!("Hashing of column '{name}' was switched on or off"))
+    })
 }
 
 /// As the database merges.

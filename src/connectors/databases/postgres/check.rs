@@ -5,7 +5,6 @@ use serde::Deserialize;
 use super::config::Config;
 use super::discover::{READABLE, scope};
 use super::session::{Session, Step};
-use super::sql;
 use crate::connectors::{SetupTest, SetupTestStatus};
 use crate::core::Result;
 use crate::ports::Ports;
@@ -25,7 +24,7 @@ const PAGE_RANGE_VERSION: u32 = 14;
 
 /// Runs all tests.
 pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
-    let mut session = match Session::connect(&config.address, ports).await {
+    let mut session = match Session::connect(config, ports).await {
         Ok(session) => session,
         Err((failed, error)) => {
             let steps = [(Step::Host, CONNECT), (Step::Tls, TLS), (Step::Login, LOGIN)];
@@ -104,7 +103,7 @@ SELECT json_build_object(
  'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM found WHERE NOT readable ORDER BY name LIMIT 5) x),
  'filtered', count(*) FILTER (WHERE readable AND filtered))
 FROM found; COMMIT",
-            begin = sql::BEGIN,
+            begin = session.begin,
             scope = scope(config),
         );
         let rows = session.query(&sql, "looking at the tables").await?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::address::{self, Address};
+use super::patience::{DEFAULT_QUERY_SECONDS, MAX_QUERY_SECONDS, MIN_QUERY_SECONDS};
 use crate::core::catalog::StreamName;
 use crate::core::redact::Secret;
 use crate::core::{Error, Result};
@@ -51,6 +52,9 @@ pub(super) struct RawConfig {
     cursor_overlap_seconds: Option<u32>,
     /// Carry every `numeric` column as text, which also carries `NaN`.
     numeric_as_text: bool,
+    /// Seconds, 5 to 750, after which the server cancels a statement of ours; 600 when absent. A server that says nothing
+    /// for ten seconds longer counts as lost.
+    query_timeout_seconds: Option<u32>,
 
     /// `QUERY_BASED` (default). `WAL_PGOUTPUT` is not available.
     update_method: Option<String>,
@@ -122,6 +126,8 @@ pub(super) struct Config {
     pub(super) cursor_overlap_seconds: u32,
     /// Carry numerics as text.
     pub(super) numeric_as_text: bool,
+    /// Longest time for a statement.
+    pub(super) query_timeout_seconds: u32,
 }
 
 impl Config {
@@ -167,6 +173,13 @@ impl RawConfig {
                     .remedy("Write it as schema.table, in the database's own upper and lower case"));
             }
         }
+        let query_timeout_seconds = self.query_timeout_seconds.unwrap_or(DEFAULT_QUERY_SECONDS);
+        if !(MIN_QUERY_SECONDS..=MAX_QUERY_SECONDS).contains(&query_timeout_seconds) {
+            let range = format!("{MIN_QUERY_SECONDS} to {MAX_QUERY_SECONDS}");
+            return Err(Error::invalid(format!("A query cannot be given {query_timeout_seconds} s"))
+                .field("config.query_timeout_seconds")
+                .remedy(format!("Give {range} seconds: an invocation of a Worker ends after 15 minutes")));
+        }
         Ok(Config {
             address,
             schemas: self.schemas.unwrap_or_default(),
@@ -174,6 +187,7 @@ impl RawConfig {
             cursor_columns: self.cursor_columns,
             cursor_overlap_seconds: self.cursor_overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS),
             numeric_as_text: self.numeric_as_text,
+            query_timeout_seconds,
         })
     }
 

@@ -3,14 +3,16 @@
 //! Format (PostgreSQL manual, COPY, file formats): a signature and two 32-bit words; then rows, each a 16-bit field count
 //! and per field a 32-bit length, -1 for NULL, and the type's send form, all big-endian; then a count of -1.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::oversize::Limits;
 use super::types::Passage;
 use super::values::Column;
-use super::wire::{MAX_ROW_BYTES, Oversize};
+use super::wire::Oversize;
 use crate::core::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
 use crate::core::{Error, ErrorKind, Result};
 
@@ -22,6 +24,9 @@ pub(super) struct Decoder {
     stream: String,
     schema: SchemaRef,
     columns: Vec<Column>,
+    limits: Rc<Limits>,
+    /// Bytes a row takes in the builders even if all of it is NULL, which is 4 bytes a column on the wire.
+    row_width: usize,
     stage: Stage,
     /// A row whose end has not arrived. Servers send a row per message, poolers need not.
     carry: Vec<u8>,
@@ -41,12 +46,24 @@ enum Stage {
 
 impl Decoder {
     /// A decoder for columns of these names and passages, in the order they are selected.
-    pub(super) fn new(stream: String, columns: Vec<(String, Passage)>) -> Self {
+    pub(super) fn new(stream: String, columns: Vec<(String, Passage)>, limits: Rc<Limits>) -> Self {
         let fields =
             columns.iter().map(|(name, passage)| Field::new(name, passage.column_type.arrow(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let row_width = columns.iter().map(|(_, passage)| passage.format.width()).sum();
         let columns = columns.into_iter().map(|(name, passage)| Column::new(name, passage.format)).collect();
-        Self { stream, schema, columns, stage: Stage::Header, carry: Vec::new(), rows: 0, bytes: 0, total: 0 }
+        Self {
+            stream,
+            schema,
+            columns,
+            limits,
+            row_width,
+            stage: Stage::Header,
+            carry: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            total: 0,
+        }
     }
 
     /// Takes the next bytes.
@@ -70,6 +87,11 @@ impl Decoder {
     /// True when the builders hold a batch.
     pub(super) fn is_full(&self) -> bool {
         self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+    }
+
+    /// True when so many bytes may be fed without making the batch larger than a batch, or are a batch by themselves.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.rows == 0 || self.bytes.saturating_add(bytes) <= BATCH_BYTES
     }
 
     /// Rows decoded in all.
@@ -127,7 +149,7 @@ impl Decoder {
             let Some(length) = row_length(fields, self.columns.len()) else { break };
             let Some((row, rest)) = fields.split_at_checked(length) else { break };
             self.row(row)?;
-            self.bytes += length;
+            self.bytes += length.max(self.row_width);
             bytes = rest;
         }
         Ok(bytes)
@@ -142,8 +164,8 @@ impl Decoder {
             let (field, rest) = next_field(fields).unwrap_or((None, &[]));
             fields = rest;
             if field.is_some_and(|field| field.len() > MAX_VALUE_BYTES) {
-                let oversize = Oversize { field: Some(index), bytes: field.map_or(0, <[u8]>::len) };
-                return Err(too_large(oversize, &self.stream, Some(column.name())));
+                let bytes = field.map_or(0, <[u8]>::len);
+                return Err(self.limits.error(Oversize { field: Some(index), bytes }));
             }
             column.append(field).map_err(|wrong| wrong.error(&self.stream, column.name()))?;
         }
@@ -190,21 +212,6 @@ fn next_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     }
 }
 
-/// The error for a value or a row beyond the limits.
-pub(super) fn too_large(oversize: Oversize, stream: &str, column: Option<&str>) -> Error {
-    let bytes = oversize.bytes;
-    let message = match column {
-        Some(column) => format!(
-            "A value of column {column} in {stream} has {bytes} bytes, more than the {MAX_VALUE_BYTES} that can be moved"
-        ),
-        None => {
-            format!("A row of {stream} has {bytes} bytes, more than the {MAX_ROW_BYTES} that can be moved")
-        }
-    };
-    Error::new(ErrorKind::Data, message)
-        .remedy("Exclude the column from the sync, or read a view that shortens it")
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::AsArray;
@@ -213,6 +220,7 @@ mod tests {
 
     use super::super::types::CatalogColumn;
     use super::*;
+    use crate::core::catalog::{ChangeTracking, Stream, StreamName};
 
     fn decoder() -> Decoder {
         let column = |name: &str, base: &str| {
@@ -227,7 +235,17 @@ mod tests {
             };
             (name.to_owned(), Passage::of(&column, false))
         };
-        Decoder::new("s.t".to_owned(), vec![column("n", "int4"), column("t", "text")])
+        let columns = vec![column("n", "int4"), column("t", "text")];
+        let stream = Stream {
+            name: StreamName::new("s", "t"),
+            columns: Vec::new(),
+            primary_key: vec!["n".to_owned()],
+            change_tracking: ChangeTracking::Transaction,
+            estimated_rows: None,
+            estimated_bytes: None,
+        };
+        let limits = Rc::new(Limits::new(&stream, columns.clone()));
+        Decoder::new("s.t".to_owned(), columns, limits)
     }
 
     fn copy(rows: &[(Option<i32>, Option<&str>)]) -> Vec<u8> {

@@ -30,7 +30,7 @@ struct Relation {
 /// # Errors
 /// When the server fails.
 pub(super) async fn discover(session: &mut Session, config: &Config) -> Result<Catalog> {
-    let sql = format!("{}{}; COMMIT", sql::BEGIN, query(session.major_version, config));
+    let sql = format!("{}{}; COMMIT", session.begin, query(session.major_version, config));
     let rows = session.query(&sql, "listing the tables").await?;
     let mut streams = Vec::with_capacity(rows.len());
     for row in rows {

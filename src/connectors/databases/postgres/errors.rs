@@ -12,6 +12,10 @@ use crate::core::{Error, ErrorKind};
 pub(super) const REACH: &str =
     "Check host and port, that the server is up, and that its firewall lets Cloudflare in";
 
+/// Advice for an error that anybody who reads the table meets.
+const RAISED_BY_READING: &str =
+    "Reading the table raises this error for any client; correct the view or exclude it";
+
 /// Translates an error of tokio-postgres. `during` completes "PostgreSQL failed while ...".
 pub(super) fn translate(error: tokio_postgres::Error, during: &str) -> Error {
     if let Some(refusal) = error.as_db_error() {
@@ -20,16 +24,32 @@ pub(super) fn translate(error: tokio_postgres::Error, during: &str) -> Error {
     if error.is_closed() {
         return unavailable(format!("The server closed the connection while {during}")).caused_by(error);
     }
-    match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
-        Some(cause) => unavailable(format!("The connection to the server failed while {during}: {cause}")),
-        // What is left: authentication methods we do not speak, and answers that make no sense.
-        None => Error::new(ErrorKind::SourceConfig, format!("The server's answer was not usable while {during}: {}", chain(&error)))
-            .remedy("Check that host and port belong to a PostgreSQL server that accepts password authentication (SCRAM, MD5)"),
+    if is_network(&error) {
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        return unavailable(format!("The connection to the server failed while {during}: {cause}"));
     }
+    // Bytes were lost or damaged on the way, or a proxy in between lost count: another connection may do better.
+    let message = format!("The server's answer made no sense while {during}: {}", chain(&error));
+    Error::new(ErrorKind::SourceUnavailable, message).remedy("It is tried again")
+}
+
+/// Translates an error of a COPY. Its table and columns were there when it began, and locked since, so what is missing
+/// now is something that computing them needs: planning again would find the same, for ever.
+pub(super) fn translate_reading(error: tokio_postgres::Error, during: &str) -> Error {
+    let error = translate(error, during);
+    if error.kind() != ErrorKind::SourceChanged {
+        return error;
+    }
+    Error::new(ErrorKind::Data, error.message()).remedy(RAISED_BY_READING)
+}
+
+/// True when the network failed, and not what came over it.
+pub(super) fn is_network(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<io::Error>())
 }
 
 /// The limit an error of the stream carries, if it is [`Oversize`].
-pub(super) fn oversize(error: &tokio_postgres::Error) -> Option<Oversize> {
+pub(super) fn oversize_in(error: &tokio_postgres::Error) -> Option<Oversize> {
     error.source()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Oversize>().copied()
 }
 
@@ -39,7 +59,7 @@ pub(super) fn unavailable(message: String) -> Error {
 }
 
 /// tokio-postgres keeps the interesting part of some errors in their source.
-fn chain(error: &tokio_postgres::Error) -> String {
+pub(super) fn chain(error: &tokio_postgres::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error} ({cause})"),
         None => error.to_string(),
@@ -92,7 +112,8 @@ fn classify(code: &str, message: &str) -> (ErrorKind, &'static str) {
         "55000" => (ErrorKind::Data, "If it is a materialized view, run REFRESH MATERIALIZED VIEW"),
         "57014" => (
             ErrorKind::SourceUnavailable,
-            "A timeout or an administrator cancelled the query; it is tried again",
+            "A timeout or an administrator cancelled the query; it is tried again. If it needs more time, raise \
+             query_timeout_seconds",
         ),
         "55P03" => (ErrorKind::SourceUnavailable, "Another session locks the table; it is tried again"),
         "22021" => (
@@ -108,10 +129,7 @@ fn classify(code: &str, message: &str) -> (ErrorKind, &'static str) {
                 (ErrorKind::Data, "The server found its own data corrupted; repair the table")
             }
             // What computing a view or a generated text may raise: division by zero, a failing function, ...
-            Some("22" | "2F" | "38" | "39" | "42" | "P0") => (
-                ErrorKind::Data,
-                "Reading the table raises this error for any client; correct the view or exclude it",
-            ),
+            Some("22" | "2F" | "38" | "39" | "42" | "P0") => (ErrorKind::Data, RAISED_BY_READING),
             // 08 connection, 25 transaction state, 40 rollback (including a standby's replay conflict), 53 resources,
             // 57 operator intervention, 58 system error, XX000 internal error.
             _ => (ErrorKind::SourceUnavailable, "It is tried again"),

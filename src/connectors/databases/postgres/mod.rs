@@ -1,9 +1,10 @@
 //! PostgreSQL: tables, partitioned tables, views, materialized views and foreign tables of one database.
 //!
-//! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it; [`errors`]
-//! translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
+//! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it, with [`patience`];
+//! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
 //! the sizes of [`relation`], the [`range`] each chunk carries, the [`cursor`] a sync leaves behind, and [`watermark`] for
-//! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and [`numeric`]; [`check`] is the setup test.
+//! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
+//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
 
 mod address;
 mod check;
@@ -14,6 +15,8 @@ mod discover;
 mod errors;
 mod key_range;
 mod numeric;
+mod oversize;
+mod patience;
 mod plan;
 mod range;
 mod read;
@@ -75,9 +78,7 @@ impl Postgres {
             let reused = idle.is_some();
             let mut session = match idle {
                 Some(session) => session,
-                None => {
-                    Session::connect(&self.config.address, &self.ports).await.map_err(|(_, error)| error)?
-                }
+                None => Session::connect(&self.config, &self.ports).await.map_err(|(_, error)| error)?,
             };
             match operation(&mut session).await {
                 Ok(value) => return Ok((session, value)),

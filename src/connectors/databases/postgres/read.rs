@@ -2,16 +2,19 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::Stream as _;
 use serde::Deserialize;
 use tokio_postgres::CopyOutStream;
 
 use super::config::Config;
 use super::cursor::Xid;
-use super::decode::{Decoder, too_large};
-use super::errors::{oversize, translate};
+use super::decode::Decoder;
+use super::errors::{oversize_in, translate_reading};
+use super::oversize::Limits;
 use super::range::Range;
 use super::session::Session;
 use super::sql::{self, literal};
@@ -27,6 +30,8 @@ pub(super) struct OpenChunk {
     pub(super) select: String,
     /// The columns that come, and how.
     pub(super) columns: Vec<(String, Passage)>,
+    /// Says what is too large.
+    pub(super) limits: Rc<Limits>,
 }
 
 /// The table as it stands when a chunk is read.
@@ -56,7 +61,7 @@ pub(super) async fn open(
     let sql = format!(
         "{begin}SET LOCAL search_path TO DEFAULT; SELECT FROM {relation} LIMIT 0; SET LOCAL search_path = pg_catalog; {standing}; \
          SET LOCAL search_path TO DEFAULT",
-        begin = sql::BEGIN,
+        begin = session.begin,
         relation = range.relation.quoted(),
         standing = standing_query(session.major_version, &range),
     );
@@ -83,7 +88,8 @@ pub(super) async fn open(
     }
     let columns = passages(&standing.columns, config, request)?;
     let expressions: Vec<String> = columns.iter().map(|(name, passage)| passage.expression(name)).collect();
-    Ok(OpenChunk { stream, select: range.select(&expressions), columns })
+    let limits = Rc::new(Limits::new(&request.stream, columns.clone()));
+    Ok(OpenChunk { stream, select: range.select(&expressions), columns, limits })
 }
 
 /// Reads an open chunk to its end and returns the number of rows.
@@ -91,21 +97,18 @@ pub(super) async fn open(
 /// # Errors
 /// When the server fails, a value cannot be carried, rows are missing, or the sink refused.
 pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn BatchSink) -> Result<u64> {
-    let OpenChunk { stream, select, columns } = chunk;
+    let OpenChunk { stream, select, columns, limits } = chunk;
     let during = format!("reading {stream}");
-    let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-    let explain = |error: tokio_postgres::Error| match oversize(&error) {
-        Some(oversize) => {
-            let column = oversize.field.and_then(|field| names.get(field));
-            too_large(oversize, &stream, column.map(String::as_str))
-        }
-        None => translate(error, &during),
+    let explain = |error: tokio_postgres::Error| match oversize_in(&error) {
+        Some(oversize) => limits.error(oversize),
+        None => translate_reading(error, &during),
     };
     let copy = session.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await;
     let mut copy = copy.map_err(explain)?;
-    let mut decoder = Decoder::new(stream.clone(), columns);
+    let mut decoder = Decoder::new(stream.clone(), columns, Rc::clone(&limits));
+    let mut held = None;
     loop {
-        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, cx))).await;
+        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, &mut held, cx))).await;
         let more = filled.map_err(explain)??;
         if let Some(batch) = decoder.take_batch()? {
             sink.batch(batch).await?;
@@ -138,15 +141,25 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     }
 }
 
-/// Decodes what has arrived. Ready with true when a batch is full, with false at the end.
+/// Decodes what has arrived. Ready with true when a batch is full, with false at the end. A large row that would make the
+/// batch too large is held for the next one.
 fn fill(
     decoder: &mut Decoder,
     copy: &mut Pin<Box<CopyOutStream>>,
+    held: &mut Option<Bytes>,
     cx: &mut Context<'_>,
 ) -> Poll<std::result::Result<Result<bool>, tokio_postgres::Error>> {
     loop {
-        match copy.as_mut().poll_next(cx) {
+        let next = match held.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(bytes))),
+            None => copy.as_mut().poll_next(cx),
+        };
+        match next {
             Poll::Ready(Some(Ok(bytes))) => {
+                if !decoder.has_room_for(bytes.len()) {
+                    *held = Some(bytes);
+                    return Poll::Ready(Ok(Ok(true)));
+                }
                 if let Err(error) = decoder.feed(&bytes) {
                     return Poll::Ready(Ok(Err(error)));
                 }

@@ -56,7 +56,7 @@ impl Relation {
     /// # Errors
     /// [`SourceChanged`](ErrorKind::SourceChanged) when there is no such stream any more.
     pub(super) async fn look_up(session: &mut Session, stream: &StreamName) -> Result<Self> {
-        let sql = format!("{}{}; COMMIT", sql::BEGIN, query(session.major_version, stream));
+        let sql = format!("{}{}; COMMIT", session.begin, query(session.major_version, stream));
         let rows = session.query(&sql, &format!("planning {stream}")).await?;
         let Some(row) = rows.first() else {
             return Err(Error::new(ErrorKind::SourceChanged, format!("{stream} is not there any more"))

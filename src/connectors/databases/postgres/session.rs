@@ -15,8 +15,10 @@ use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{Client, Connection, CopyOutStream, NoTls, SimpleQueryMessage};
 
 use super::address::Address;
-use super::config::SslMode;
-use super::errors::{REACH, translate, unavailable};
+use super::config::{Config, SslMode};
+use super::errors::{REACH, chain, is_network, translate, unavailable};
+use super::patience::Patience;
+use super::sql;
 use super::wire::{WireNotes, WireStream};
 use crate::core::{Error, ErrorKind, Result};
 use crate::ports::{Ports, TcpStream, TlsMode};
@@ -38,10 +40,17 @@ pub(super) enum Step {
     Login,
 }
 
+/// What moves the bytes, and why it stopped. A server that ends a session says why and hangs up: its words, and the rows
+/// before them, are still on their way to the operation when the end is noticed, and are worth more than "closed".
+struct Link {
+    connection: Pin<Box<Connection<WireStream, NoTlsStream>>>,
+    failed: Option<tokio_postgres::Error>,
+}
+
 /// An open connection.
 pub(super) struct Session {
     client: Client,
-    connection: Pin<Box<Connection<WireStream, NoTlsStream>>>,
+    link: Link,
     notes: Rc<WireNotes>,
     /// Major version of the server.
     pub(super) major_version: u32,
@@ -49,6 +58,8 @@ pub(super) struct Session {
     pub(super) version: String,
     /// True when the bytes travel encrypted.
     pub(super) encrypted: bool,
+    /// What opens a transaction: see [`sql::begin`].
+    pub(super) begin: String,
 }
 
 impl Session {
@@ -56,24 +67,26 @@ impl Session {
     ///
     /// # Errors
     /// The step that failed, and an error that names the field at fault.
-    pub(super) async fn connect(
-        address: &Address,
-        ports: &Ports,
-    ) -> std::result::Result<Self, (Step, Error)> {
-        let attempt = pin!(Self::attempt(address, ports));
+    pub(super) async fn connect(config: &Config, ports: &Ports) -> std::result::Result<Self, (Step, Error)> {
+        let attempt = pin!(Self::attempt(config, ports));
         match select(attempt, ports.timer.sleep_ms(CONNECT_MS)).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(((), _)) => {
-                let message = format!("{} did not answer within {} s", address.host, CONNECT_MS / 1000);
+                let message =
+                    format!("{} did not answer within {} s", config.address.host, CONNECT_MS / 1000);
                 Err((Step::Host, unavailable(message).field("config.host")))
             }
         }
     }
 
-    async fn attempt(address: &Address, ports: &Ports) -> std::result::Result<Self, (Step, Error)> {
+    async fn attempt(
+        Config { address, query_timeout_seconds, .. }: &Config,
+        ports: &Ports,
+    ) -> std::result::Result<Self, (Step, Error)> {
         let (stream, encrypted) = open(address, ports).await?;
         let notes = Rc::new(WireNotes::default());
-        let wire = WireStream::new(stream, notes.clone());
+        let patience = Patience::new(ports.timer.clone(), *query_timeout_seconds);
+        let wire = WireStream::new(stream, notes.clone(), patience);
         let mut config = tokio_postgres::Config::new();
         config.user(&address.user).dbname(&address.database).application_name("fivetran.do");
         // An empty password is none: servers that trust the network ask for none.
@@ -96,11 +109,12 @@ impl Session {
         let major_version = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok());
         Ok(Self {
             client,
-            connection: Box::pin(connection),
+            link: Link { connection: Box::pin(connection), failed: None },
             notes,
             major_version: major_version.unwrap_or(0),
             version,
             encrypted,
+            begin: sql::begin(*query_timeout_seconds),
         })
     }
 
@@ -148,9 +162,9 @@ impl Session {
     /// Says goodbye, if the socket takes it at once, so that the server's log has no "unexpected EOF". Only for a session
     /// between two uses: in the middle of one, dropping it is what stops the server.
     pub(super) fn close(self) {
-        let Self { client, mut connection, .. } = self;
+        let Self { client, mut link, .. } = self;
         drop(client);
-        let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let _ = link.connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Awaits an operation of the client.
@@ -158,9 +172,9 @@ impl Session {
     where
         F: FnOnce(&'a Client) -> Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + 'a>>,
     {
-        let Self { client, connection, .. } = self;
+        let Self { client, link, .. } = self;
         let mut operation = start(client);
-        poll_fn(move |cx| poll_with(connection, cx, |cx| operation.as_mut().poll(cx))).await
+        poll_fn(move |cx| poll_with(link, cx, |cx| operation.as_mut().poll(cx))).await
     }
 
     /// Polls `operation`, moving bytes between server and client until it is ready or the network is the one to wait
@@ -170,23 +184,28 @@ impl Session {
         cx: &mut Context<'_>,
         operation: impl FnMut(&mut Context<'_>) -> Poll<Result<T, tokio_postgres::Error>>,
     ) -> Poll<Result<T, tokio_postgres::Error>> {
-        poll_with(&mut self.connection, cx, operation)
+        poll_with(&mut self.link, cx, operation)
     }
 }
 
 fn poll_with<T>(
-    connection: &mut Pin<Box<Connection<WireStream, NoTlsStream>>>,
+    link: &mut Link,
     cx: &mut Context<'_>,
     mut operation: impl FnMut(&mut Context<'_>) -> Poll<Result<T, tokio_postgres::Error>>,
 ) -> Poll<Result<T, tokio_postgres::Error>> {
     if let Poll::Ready(outcome) = operation(cx) {
         return Poll::Ready(outcome);
     }
-    match connection.as_mut().poll(cx) {
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        // Polling the operation again here, and not only when the executor wakes us, saves a turn of the event loop per
-        // 8 KiB. A closed connection has closed the operation's channel as well, so it resolves.
-        Poll::Ready(Ok(())) | Poll::Pending => operation(cx),
+    if link.failed.is_none()
+        && let Poll::Ready(Err(error)) = link.connection.as_mut().poll(cx)
+    {
+        link.failed = Some(error);
+    }
+    // Polling the operation again here, and not only when the executor wakes us, saves a turn of the event loop per
+    // 8 KiB. A closed connection has closed the operation's channel as well, so it resolves.
+    match operation(cx) {
+        Poll::Ready(outcome) => Poll::Ready(outcome),
+        Poll::Pending => link.failed.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
     }
 }
 
@@ -255,6 +274,13 @@ fn login_failed(error: tokio_postgres::Error, address: &Address) -> Error {
         return Error::new(ErrorKind::SourceAuth, "The server asks for a password and none is configured")
             .field("config.password")
             .remedy("Fill it in");
+    }
+    if error.as_db_error().is_none() && !error.is_closed() && !is_network(&error) {
+        // What is left: authentication methods we do not speak, and answers that make no sense.
+        let message = format!("The server's answer was not usable while logging in: {}", chain(&error));
+        return Error::new(ErrorKind::SourceConfig, message).remedy(
+            "Check that host and port belong to a PostgreSQL server that accepts password authentication (SCRAM, MD5)",
+        );
     }
     translate(error, "logging in")
 }

@@ -28,8 +28,10 @@ pub(super) fn qualified(schema: &str, table: &str) -> String {
 /// before the table's lock was granted would see a table that was rewritten meanwhile (ALTER TABLE, REFRESH, TRUNCATE)
 /// as empty. Here the lock is taken by an earlier statement than the snapshot.
 ///
-/// The timeouts bound what a dead worker can leave behind: ten minutes for a statement, 30 s for a lock, a minute idle.
-pub(super) const BEGIN: &str = "\
+/// The timeouts bound what a dead worker can leave behind: `query_seconds` for a statement, 30 s for a lock, a minute idle.
+pub(super) fn begin(query_seconds: u32) -> String {
+    format!(
+        "\
 BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL timezone = 'UTC';
@@ -37,10 +39,12 @@ SET LOCAL datestyle = 'ISO, YMD';
 SET LOCAL intervalstyle = 'postgres';
 SET LOCAL extra_float_digits = 3;
 SET LOCAL bytea_output = 'hex';
-SET LOCAL statement_timeout = '600s';
+SET LOCAL statement_timeout = '{query_seconds}s';
 SET LOCAL lock_timeout = '30s';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
-";
+"
+    )
+}
 
 /// `WITH RECURSIVE` member: every domain with its base type, type modifier and NOT NULL, nested domains resolved.
 pub(super) const DOMAINS: &str = "\

@@ -55,6 +55,20 @@ pub(super) enum Format {
     Jsonb,
 }
 
+impl Format {
+    /// Bytes a value takes in Arrow apart from what varies with it; NULL takes them too.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Self::Bool => 1,
+            Self::Int2 => 2,
+            // The others' 4 bytes are their offset.
+            Self::Int4 | Self::Float4 | Self::Date | Self::Bytes | Self::Text | Self::Uuid | Self::Jsonb => 4,
+            Self::Int8 | Self::Oid | Self::Float8 | Self::Time | Self::Timestamp { .. } => 8,
+            Self::Numeric { .. } => 16,
+        }
+    }
+}
+
 /// How one column travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Passage {

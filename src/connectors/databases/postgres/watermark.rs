@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::range::Range;
 use super::session::Session;
-use super::sql::{self, identifier, literal, qualified};
+use super::sql::{identifier, literal, qualified};
 use super::types::CatalogColumn;
 use crate::core::catalog::StreamName;
 use crate::core::{Error, ErrorKind, Result};
@@ -84,7 +84,7 @@ pub(super) async fn largest(
     let relation = qualified(&stream.schema, &stream.table);
     let sql = format!(
         "{}SET LOCAL search_path TO DEFAULT; SELECT {} FROM {relation}; COMMIT",
-        sql::BEGIN,
+        session.begin,
         column.largest()
     );
     let during = format!("reading the largest {} of {stream}", column.name);
@@ -101,7 +101,7 @@ pub(super) async fn largest(
 pub(super) async fn estimate(session: &mut Session, range: &Range) -> Result<Option<u64>> {
     let sql = format!(
         "{}SET LOCAL search_path TO DEFAULT; EXPLAIN (FORMAT JSON) {}; COMMIT",
-        sql::BEGIN,
+        session.begin,
         range.select(&["1".to_owned()])
     );
     let during = format!("estimating the changes of {}", range.relation.quoted());

@@ -3,6 +3,7 @@
 //! tokio-postgres reads in steps of 8 KiB and buffers a message until it is complete, however big. This layer reads
 //! from the platform in large steps (on Workers every read crosses into JavaScript) and follows the message frames
 //! as they pass, so that a row of 50 MB is refused when its header arrives, before anything was allocated for it (I9).
+//! It also notices a server that says nothing any more ([`Patience`]).
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,15 +14,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::core::limits::{MAX_VALUE_BYTES, MIB};
+use super::patience::Patience;
+use crate::core::limits::{MAX_ROW_BYTES, MAX_VALUE_BYTES};
 use crate::ports::TcpStream;
 
 /// Bytes asked from the platform at once.
 const READ_BYTES: usize = 128 * 1024;
-
-/// Largest message let through. COPY sends a row per message, so this is also the largest row: one value of
-/// [`MAX_VALUE_BYTES`] and 4 MiB for its neighbours. tokio-postgres' doubling buffer holds it in 16 MiB.
-pub(super) const MAX_ROW_BYTES: usize = MAX_VALUE_BYTES + 4 * MIB;
 
 /// A value or a row beyond the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +55,29 @@ pub(super) struct WireStream {
     end: usize,
     frames: Frames,
     notes: Rc<WireNotes>,
+    patience: Patience,
 }
 
 impl WireStream {
     /// Wraps a stream whose next byte from the server begins a message.
-    pub(super) fn new(inner: Box<dyn TcpStream>, notes: Rc<WireNotes>) -> Self {
+    pub(super) fn new(inner: Box<dyn TcpStream>, notes: Rc<WireNotes>, patience: Patience) -> Self {
         let buffer = vec![0; READ_BYTES].into_boxed_slice();
-        Self { inner, buffer, start: 0, end: 0, frames: Frames::default(), notes }
+        Self { inner, buffer, start: 0, end: 0, frames: Frames::default(), notes, patience }
+    }
+
+    /// Reads from the platform into the buffer. Zero bytes are the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut read = ReadBuf::new(&mut self.buffer);
+        match Pin::new(&mut self.inner).poll_read(cx, &mut read) {
+            Poll::Pending => return self.patience.poll_exhausted(cx).map(Err),
+            Poll::Ready(outcome) => outcome?,
+        }
+        self.patience.renew();
+        let filled = read.filled();
+        self.frames.pass(filled, &self.notes).map_err(io::Error::other)?;
+        (self.start, self.end) = (0, filled.len());
+        self.notes.heard.set(self.notes.heard.get() || self.end > 0);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -71,12 +85,7 @@ impl AsyncRead for WireStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.start == this.end {
-            let mut read = ReadBuf::new(&mut this.buffer);
-            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut read))?;
-            let filled = read.filled();
-            this.frames.pass(filled, &this.notes).map_err(io::Error::other)?;
-            (this.start, this.end) = (0, filled.len());
-            this.notes.heard.set(this.notes.heard.get() || this.end > 0);
+            ready!(this.poll_fill(cx))?;
         }
         let waiting = this.buffer.get(this.start..this.end).unwrap_or_default();
         let taken = waiting.get(..out.remaining()).unwrap_or(waiting);
@@ -88,7 +97,10 @@ impl AsyncRead for WireStream {
 
 impl AsyncWrite for WireStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
+        let this = self.get_mut();
+        // What is asked now has all the time there is, however long the connection lay idle before.
+        this.patience.renew();
+        Pin::new(&mut this.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,7 +150,8 @@ impl Frames {
     }
 
     fn begin(&mut self, [kind, a, b, c, d]: [u8; 5]) -> Result<(), Oversize> {
-        // A length below 4 is malformed; tokio-postgres says so when it gets there.
+        // A length below 4 is malformed; tokio-postgres says so when it gets there. COPY sends a row per message, so what
+        // bounds a row bounds every message.
         self.body = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
         if self.body > MAX_ROW_BYTES {
             if kind != b'd' {
@@ -265,6 +278,7 @@ impl<const N: usize> Partial<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::limits::MIB;
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![kind];
@@ -313,7 +327,7 @@ mod tests {
 
     #[test]
     fn i9_a_row_of_many_big_values_is_refused_as_a_row() {
-        let value = 5 * MIB;
+        let value = 3 * MIB;
         let mut bytes = vec![b'd'];
         bytes.extend(u32::try_from(3 * value + 18).unwrap().to_be_bytes());
         bytes.extend(3_i16.to_be_bytes());
