@@ -111,11 +111,12 @@ fn parameters(route: &Route) -> Value {
 }
 
 fn success(route: &Route, responses: &mut SchemaGenerator) -> Value {
-    let schema = match route.run {
-        Run::Plain(_) if route.data.is_none() => json!({ "type": "object" }),
-        Run::Plain(_) | Run::Envelope(_) => envelope(route.data, responses),
+    let (media, schema) = match route.run {
+        Run::Plain(_) if route.data.is_none() => ("application/json", json!({ "type": "object" })),
+        Run::Plain(_) | Run::Envelope(_) => ("application/json", envelope(route.data, responses)),
+        Run::Guarded(_) => ("application/openmetrics-text", json!({ "type": "string" })),
     };
-    json!({ "description": route.summary, "content": { "application/json": { "schema": schema } } })
+    json!({ "description": route.summary, "content": { media: { "schema": schema } } })
 }
 
 fn envelope(data: Option<SchemaOf>, responses: &mut SchemaGenerator) -> Value {

@@ -61,7 +61,9 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
         let message = format!("{} is not possible here. Use one of: {}", request.method, found.value.allow());
         return Err(ApiError::new(405, "MethodNotAllowed", message).with_header("allow", found.value.allow()));
     };
-    request.check_accept()?;
+    if !matches!(route.run, Run::Guarded(_)) {
+        request.check_accept()?;
+    }
     let path = found
         .params
         .iter()
@@ -75,6 +77,7 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
             Ok(ApiResponse::json(route.status, &envelope))
         }
         Run::Plain(run) => run(services),
+        Run::Guarded(run) => run(services).await,
     }
 }
 
@@ -142,6 +145,10 @@ pub(crate) type Handler = for<'a> fn(
     &'a Value,
 ) -> Pin<Box<dyn Future<Output = ApiResult<Envelope>> + 'a>>;
 
+/// A function behind a route that needs nothing of the request.
+pub(crate) type Answering =
+    for<'a> fn(&'a Services) -> Pin<Box<dyn Future<Output = ApiResult<ApiResponse>> + 'a>>;
+
 /// What a route runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
@@ -149,6 +156,8 @@ pub(crate) enum Run {
     Envelope(Handler),
     /// Answers as it likes, to anybody.
     Plain(fn(&Services) -> ApiResult<ApiResponse>),
+    /// Answers as it likes, to those who have a key.
+    Guarded(Answering),
 }
 
 /// Makes a schema.
@@ -313,7 +322,7 @@ impl Methods {
     /// Only the plain answers are for everybody. An unknown method is as guarded as the path's other methods.
     fn guarded(&self, method: &str) -> bool {
         let route = self.route(method).or_else(|| self.0.values().next());
-        route.is_some_and(|route| matches!(route.run, Run::Envelope(_)))
+        route.is_some_and(|route| !matches!(route.run, Run::Plain(_)))
     }
 
     fn allow(&self) -> String {

@@ -9,7 +9,7 @@ use super::row::Row;
 use super::vault::SealedJson;
 use super::{ControlPlane, Vault};
 use crate::connectors::{SetupTest, SyncMode};
-use crate::core::schedule::{self, Schedule, ScheduleKind};
+use crate::core::schedule::{Schedule, ScheduleKind, Zone};
 use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
 use crate::ports::{SqlValue, Statement};
@@ -103,13 +103,12 @@ pub enum SyncState {
 }
 
 impl Connection {
-    /// When it syncs by itself, given the `time_zone_offset` of its destination.
+    /// When it syncs by itself, given the [zone](super::DestinationRecord::zone) of its destination.
     ///
     /// # Errors
-    /// When the offset is malformed.
-    pub fn schedule(&self, time_zone_offset: &str) -> Result<Schedule> {
-        let offset = schedule::parse_utc_offset(time_zone_offset)?;
-        Schedule::new(self.schedule_type, self.sync_frequency, self.daily_sync_time.as_deref(), offset)
+    /// When a stored field is malformed.
+    pub fn schedule(&self, zone: Zone) -> Result<Schedule> {
+        Schedule::new(self.schedule_type, self.sync_frequency, self.daily_sync_time.as_deref(), zone)
     }
 }
 
@@ -355,28 +354,6 @@ impl ControlPlane {
         batch.push(Statement::new("DELETE FROM connections WHERE id = ?1 RETURNING id", vec![id.into()]));
         let results = self.db.batch(batch).await?;
         Ok(results.last().is_some_and(|deleted| !deleted.rows.is_empty()))
-    }
-
-    /// Connections whose time has come, the longest overdue first: id and due time. Paused, incomplete and syncing ones
-    /// are left out, so are those that wait for the time their source asked for, and manual ones unless their sync was
-    /// rescheduled.
-    ///
-    /// # Errors
-    /// When the database cannot be reached.
-    pub async fn due_connections(&self, now_micros: i64, limit: u32) -> Result<Vec<(String, i64)>> {
-        let sql = "SELECT id, next_due_at FROM connections \
-            WHERE next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 \
-            AND (schedule_type = 'auto' OR rescheduled_for IS NOT NULL) \
-            AND (rescheduled_for IS NULL OR rescheduled_for <= ?1) \
-            AND setup_state <> 'incomplete' AND sync_state <> 'syncing' ORDER BY next_due_at LIMIT ?2";
-        let found =
-            self.db.query(Statement::new(sql, vec![now_micros.into(), i64::from(limit).into()])).await?;
-        found
-            .rows
-            .into_iter()
-            .map(Row)
-            .map(|row| Ok((row.text("id")?, row.integer("next_due_at")?)))
-            .collect()
     }
 }
 

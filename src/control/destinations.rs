@@ -9,6 +9,7 @@ use super::vault::SealedJson;
 use super::{ControlPlane, SetupState, Vault};
 use crate::connectors::SetupTest;
 use crate::core::Result;
+use crate::core::schedule::Zone;
 use crate::ports::Statement;
 
 const COLUMNS: &str = "id, service, config_public, config_sealed, region, time_zone_offset, \
@@ -29,7 +30,7 @@ pub struct DestinationRecord {
     pub region: String,
     /// Whole hours from UTC as text, `-11` to `+12`; `daily_sync_time` of the group's connections is in it.
     pub time_zone_offset: String,
-    /// Kept for clients; daylight saving time is not applied.
+    /// Whether the daylight saving time of the US applies to that offset; see [`Zone`].
     pub daylight_saving_time_enabled: bool,
     /// What the setup tests concluded.
     pub setup_status: SetupState,
@@ -61,6 +62,16 @@ pub struct NewDestination {
     pub setup_status: SetupState,
     /// See [`DestinationRecord`].
     pub setup_tests: Vec<SetupTest>,
+}
+
+impl DestinationRecord {
+    /// What its clocks show.
+    ///
+    /// # Errors
+    /// When the stored offset is malformed.
+    pub fn zone(&self) -> Result<Zone> {
+        Zone::parse(&self.time_zone_offset, self.daylight_saving_time_enabled)
+    }
 }
 
 impl ControlPlane {

@@ -9,12 +9,15 @@ pub mod connections;
 pub mod definitions;
 pub mod deliveries;
 pub mod destinations;
+mod due;
 pub mod groups;
 mod hash_salts;
 pub mod log_events;
+pub mod metrics;
 pub mod page;
 mod projections;
 pub mod receivers;
+mod retention;
 pub(crate) mod row;
 pub mod runs;
 pub mod streams;
@@ -25,7 +28,9 @@ use std::rc::Rc;
 pub use connections::{Alert, Connection, DueChange, NewConnection, SetupState, SyncState, SyncStateChange};
 pub use destinations::DestinationRecord;
 pub use log_events::{LogEvent, LogLevel};
+pub use metrics::Metrics;
 pub use page::{Keyset, Listing, Page};
+pub use retention::Pruned;
 pub use runs::{RunFinished, RunRecord, RunStarted, RunTask};
 pub use vault::{SealedJson, Vault};
 
@@ -37,6 +42,7 @@ use crate::ports::{Clock, Random, SqlDatabase};
 pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0001_control_plane.sql"),
     include_str!("../../migrations/0002_equation.sql"),
+    include_str!("../../migrations/0003_scale.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
 );
 

@@ -91,17 +91,20 @@ pub struct RunRecord {
     pub active_at: i64,
     /// Sum over the tables.
     pub counts: Counts,
+    /// Attempts that failed and were made again; known at the end.
+    pub retries: u64,
     /// Why it failed.
     pub error: Option<ErrorReport>,
 }
 
 impl ControlPlane {
     /// Notes that a run was opened: history, the connection's state, next due time, log event `sync_start`. A live run
-    /// that rests and is asked for again goes on resting.
+    /// that rests and is asked for again goes on resting. False when there was nothing to show: the run rests or is over, or
+    /// its connection is gone.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is written then.
-    pub async fn run_started(&self, run: &RunStarted) -> Result<()> {
+    pub async fn run_started(&self, run: &RunStarted) -> Result<bool> {
         let open = Statement::new(
             "INSERT OR IGNORE INTO sync_runs (id, connection_id, number, trigger_kind, state, started_at, active_at) \
              SELECT ?1, id, ?3, ?4, 'RUNNING', ?5, ?5 FROM connections WHERE id = ?2",
@@ -130,8 +133,8 @@ impl ControlPlane {
         };
         let mut batch = vec![open, project];
         batch.extend(insert(vec![stored(&event, 0, &run.run_id)], "TRUE"));
-        self.db.batch(batch).await?;
-        Ok(())
+        let results = self.db.batch(batch).await?;
+        Ok(results.get(1).is_some_and(|projected| projected.changes > 0))
     }
 
     /// Notes how far a live run is. Tables are upserted by name; those not given keep what they had.
@@ -177,9 +180,10 @@ impl ControlPlane {
         let mut batch = upsert_tables(run.run_id, &run.progress.tables)?;
         batch.extend(insert(closing_events(run), LIVE_EVENT));
         batch.push(project_end(run)?);
+        batch.push(count(run));
         batch.push(Statement::new(
             format!(
-                "UPDATE sync_runs SET state = ?2, phase = 'done', ended_at = ?3, error = ?4, \
+                "UPDATE sync_runs SET state = ?2, phase = 'done', ended_at = ?3, error = ?4, retries = ?5, \
                  active_at = MAX(active_at, ?3), {TOTALS} WHERE id = ?1 AND state = 'RUNNING'"
             ),
             vec![
@@ -187,6 +191,7 @@ impl ControlPlane {
                 run.state.into(),
                 run.ended_at.into(),
                 run.progress.error.as_ref().map(serde_json::to_string).transpose()?.into(),
+                i64::from(run.progress.effort.retries).into(),
             ],
         ));
         self.db.batch(batch).await?;
@@ -248,7 +253,7 @@ impl ControlPlane {
 }
 
 const RUN_COLUMNS: &str = "id, connection_id, number, trigger_kind, state, phase, started_at, ended_at, active_at, \
-    rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, error";
+    rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, retries, error";
 
 /// A run's totals are the sums of its tables, so they can never disagree. A sum of the source's own counts means
 /// something only where every table has one.
@@ -256,6 +261,22 @@ const TOTALS: &str = "(rows_read, rows_written, rows_filtered, rows_deleted, byt
     (SELECT COALESCE(SUM(rows_read), 0), COALESCE(SUM(rows_written), 0), COALESCE(SUM(rows_filtered), 0), \
     COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0), \
     CASE WHEN COUNT(source_rows) = COUNT(*) THEN SUM(source_rows) END FROM run_tables WHERE run_id = ?1)";
+
+/// Adds a run that is about to be closed to the counters: its state in history still decides, so a repeated close adds
+/// nothing.
+fn count(run: &RunFinished<'_>) -> Statement {
+    let sql = "INSERT INTO run_counters (state, runs, rows_read, rows_written, rows_filtered, rows_deleted, bytes, \
+        retries) SELECT ?2, 1, sums.*, ?3 FROM (SELECT COALESCE(SUM(rows_read), 0), COALESCE(SUM(rows_written), 0), \
+        COALESCE(SUM(rows_filtered), 0), COALESCE(SUM(rows_deleted), 0), COALESCE(SUM(bytes), 0) \
+        FROM run_tables WHERE run_id = ?1) AS sums \
+        WHERE EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING') \
+        ON CONFLICT (state) DO UPDATE SET runs = runs + 1, rows_read = rows_read + excluded.rows_read, \
+        rows_written = rows_written + excluded.rows_written, rows_filtered = rows_filtered + excluded.rows_filtered, \
+        rows_deleted = rows_deleted + excluded.rows_deleted, bytes = bytes + excluded.bytes, \
+        retries = retries + excluded.retries";
+    let retries = i64::from(run.progress.effort.retries).into();
+    Statement::new(sql, vec![run.run_id.into(), run.state.into(), retries])
+}
 
 /// Holds for log events of runs that are still open.
 const LIVE_EVENT: &str = "EXISTS (SELECT 1 FROM sync_runs AS r \
@@ -273,19 +294,21 @@ fn upsert_tables(run_id: &str, tables: &[TableProgress]) -> Result<Vec<Statement
             let rows = tables.iter().map(table_row).collect::<Result<Vec<_>>>()?;
             let sql = "INSERT INTO run_tables (run_id, schema_name, table_name, state, mode, chunks_planned, \
                 chunks_done, rows_read, rows_written, rows_filtered, rows_deleted, bytes, source_rows, \
-                estimated_rows, live_rows, error) \
+                estimated_rows, live_rows, pace, error) \
                 SELECT ?1, t.value ->> 'schema', t.value ->> 'table', t.value ->> 'state', t.value ->> 'mode', \
                 t.value ->> 'chunks_planned', t.value ->> 'chunks_done', t.value ->> 'read', \
                 t.value ->> 'written', t.value ->> 'filtered', t.value ->> 'deleted', t.value ->> 'bytes', \
                 t.value ->> 'source_rows', \
-                t.value ->> 'estimated_rows', t.value ->> 'live_rows', t.value ->> 'error' FROM json_each(?2) AS t \
+                t.value ->> 'estimated_rows', t.value ->> 'live_rows', t.value ->> 'pace', \
+                t.value ->> 'error' FROM json_each(?2) AS t \
                 WHERE EXISTS (SELECT 1 FROM sync_runs WHERE id = ?1 AND state = 'RUNNING') \
                 ON CONFLICT (run_id, schema_name, table_name) DO UPDATE SET state = excluded.state, \
                 mode = excluded.mode, chunks_planned = excluded.chunks_planned, \
                 chunks_done = excluded.chunks_done, rows_read = excluded.rows_read, \
                 rows_written = excluded.rows_written, rows_filtered = excluded.rows_filtered, \
                 rows_deleted = excluded.rows_deleted, bytes = excluded.bytes, source_rows = excluded.source_rows, \
-                estimated_rows = excluded.estimated_rows, live_rows = excluded.live_rows, error = excluded.error";
+                estimated_rows = excluded.estimated_rows, live_rows = excluded.live_rows, \
+                pace = excluded.pace, error = excluded.error";
             Ok(Statement::new(sql, vec![run_id.into(), Value::Array(rows).to_string().into()]))
         })
         .collect()
@@ -307,6 +330,7 @@ fn table_row(table: &TableProgress) -> Result<Value> {
         "source_rows": table.counts.source_rows.map(number),
         "estimated_rows": table.estimated_rows.map(number),
         "live_rows": table.live_rows.map(number),
+        "pace": table.pace.as_ref().map(serde_json::to_string).transpose()?,
         "error": table.error.as_ref().map(serde_json::to_string).transpose()?,
     }))
 }
@@ -388,7 +412,7 @@ fn project_end(run: &RunFinished<'_>) -> Result<Statement> {
     Ok(Statement::new(sql, params))
 }
 
-fn read_counts(row: &Row) -> Result<Counts> {
+pub(super) fn read_counts(row: &Row) -> Result<Counts> {
     Ok(Counts {
         read: row.count("rows_read")?,
         filtered: row.count("rows_filtered")?,
@@ -411,6 +435,7 @@ fn read_run(row: &Row) -> Result<RunRecord> {
         ended_at: row.optional_integer("ended_at")?,
         active_at: row.integer("active_at")?,
         counts: read_counts(row)?,
+        retries: row.count("retries")?,
         error: row.optional_json("error")?,
     })
 }
@@ -431,6 +456,7 @@ fn read_table(row: &Row) -> Result<TableProgress> {
         counts: read_counts(row)?,
         estimated_rows: optional("estimated_rows")?,
         live_rows: optional("live_rows")?,
+        pace: row.optional_json("pace")?,
         error: row.optional_json("error")?,
     })
 }

@@ -185,6 +185,18 @@ pub struct ErrorReport {
     /// Delay asked for by the other side, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// What caused it, the nearest cause first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+}
+
+/// A cause that crossed a border as text.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Cause {
+    text: String,
+    #[source]
+    next: Option<Box<Cause>>,
 }
 
 impl From<&Error> for ErrorReport {
@@ -195,19 +207,24 @@ impl From<&Error> for ErrorReport {
             field: error.field.clone(),
             remedy: error.remedy.clone(),
             retry_after_ms: error.retry_after_ms,
+            causes: std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
 
 impl From<ErrorReport> for Error {
     fn from(report: ErrorReport) -> Self {
+        let causes = report.causes.into_iter().rev();
+        let cause = causes.fold(None, |next, text| Some(Box::new(Cause { text, next })));
         Self {
             kind: report.kind,
             message: report.message,
             field: report.field,
             remedy: report.remedy,
             retry_after_ms: report.retry_after_ms,
-            source: None,
+            source: cause.map(|cause| cause as _),
         }
     }
 }

@@ -50,5 +50,9 @@ pub const LEASE_MS: i64 = 90_000;
 /// 15 minutes of wall time an invocation has, so that a runtime upgrade (30 s of grace) costs one chunk at most.
 pub const CONSUMER_BUDGET_MS: i64 = 60_000;
 
+/// Days that ended runs and log events are kept, unless the variable `FIVETRAN_RETENTION_DAYS` says otherwise: a quarter,
+/// so that last month's question can still be answered. What that takes of D1's 10 GB is in docs/scale.md.
+pub const RETENTION_DAYS: u32 = 90;
+
 /// Attempts of one order before its table fails.
 pub const MAX_ATTEMPTS: u32 = 6;

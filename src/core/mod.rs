@@ -8,6 +8,7 @@ pub mod compare;
 pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;
+pub mod fault_point;
 pub mod limits;
 pub mod naming;
 pub(crate) mod parse;

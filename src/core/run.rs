@@ -94,7 +94,7 @@ impl Counts {
     }
 }
 
-/// What moving data cost: microseconds of wall time by what they were spent on, and the peak of memory.
+/// What moving data cost: microseconds of wall time by what they were spent on, the peak of memory, and failed attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Effort {
@@ -108,10 +108,12 @@ pub struct Effort {
     pub destination_wait: u64,
     /// Largest WASM memory seen, in bytes (I9); 0 where it cannot be known.
     pub peak_memory: u64,
+    /// Attempts that failed and were made again.
+    pub retries: u32,
 }
 
 impl Effort {
-    /// Sum of the times, maximum of the memory.
+    /// Sum of the times and retries, maximum of the memory.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -120,6 +122,7 @@ impl Effort {
             encode: self.encode.saturating_add(other.encode),
             destination_wait: self.destination_wait.saturating_add(other.destination_wait),
             peak_memory: self.peak_memory.max(other.peak_memory),
+            retries: self.retries.saturating_add(other.retries),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod actors;
 pub mod connector;
 pub mod destination;
+mod log;
 mod meter;
 mod open;
 pub mod protocol;
@@ -28,10 +29,10 @@ use std::rc::Rc;
 pub use actors::{Actors, Outbox};
 pub use registry::Registry;
 pub use remote::RemoteSyncs;
-pub use sync_control::{RunProgress, StartOutcome, StartRequest, SyncControl, TableProgress, Trigger};
+pub use sync_control::{Pace, RunProgress, StartOutcome, StartRequest, SyncControl, TableProgress, Trigger};
 
 use crate::control::ControlPlane;
-use crate::ports::Ports;
+use crate::ports::{Log, Ports};
 
 /// Everything a worker needs. Made anew for every event; holds handles only.
 pub struct Engine {
@@ -45,6 +46,10 @@ pub struct Engine {
     pub actors: Rc<dyn Actors>,
     /// The queue.
     pub outbox: Rc<dyn Outbox>,
+    /// Structured logs.
+    pub log: Rc<dyn Log>,
+    /// Days that history is kept; see [`RETENTION_DAYS`](crate::core::limits::RETENTION_DAYS).
+    pub retention_days: u32,
     /// Bytes of memory in use by the program, 0 where that cannot be known.
     pub memory: fn() -> usize,
 }

@@ -1,41 +1,119 @@
 //! Once a minute: start what is due, heal what fell silent.
 
-use crate::control::{RunFinished, RunRecord};
+use serde_json::json;
+
+use crate::control::{LogLevel, RunFinished, RunRecord};
 use crate::core::error::ErrorReport;
 use crate::core::run::Effort;
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
-use super::sync_control::RunProgress;
+use super::sync_control::{RunProgress, Trigger};
 
-/// Most connections started by one sweep: ten batches of the queue's 100 messages. What is left is due a minute
-/// later still, and comes first then, since the query is ordered by due time.
-const MOST_DUE: u32 = 1_000;
+/// Connections claimed by one statement, and sent to the queue before the next is claimed.
+const PAGE: u32 = 1_000;
+
+/// Most pages of one sweep: 40 queries and 400 sends stay within what an invocation may do even on the free plan (50
+/// queries, 1,000 calls), and 40,000 connections a minute are 600,000 at a frequency of 15 minutes. What is left is still
+/// due a minute later and comes first then.
+const MOST_PAGES: u32 = 40;
+
+/// Most batches of old history deleted by one sweep: up to 10,000 runs a minute, the ends of 150,000 connections at a
+/// frequency of 15 minutes.
+const MOST_PRUNED: u32 = 20;
+
+/// A sweep begins nothing further after this long, so that it ends before the next one begins.
+const BUDGET_MICROS: i64 = 40_000_000;
 
 /// Most silent runs woken by one sweep.
 const MOST_SILENT: u32 = 1_000;
 
-/// A run without a sign of life for this long is woken: twice the lease, so that a working one never is.
+/// A run without a sign of life for this long is woken: twice the lease, so that a working one never is. A start that was
+/// announced this long ago and never came counts as lost.
 const SILENCE_MICROS: i64 = 2 * crate::core::limits::LEASE_MS * 1_000;
 
+const DAY_MICROS: i64 = 86_400_000_000;
+
 impl Engine {
-    /// The cron's work: four indexed statements and a few queue sends.
+    /// The cron's work: wake what fell silent, start what is due in the order of due times, delete old history.
+    ///
+    /// A sweep may be cut off anywhere and may overlap with the next: claims keep two of them from announcing the same due
+    /// time, and a claim whose message never left is made again after [`SILENCE_MICROS`].
     ///
     /// # Errors
     /// When the control plane or the queue cannot be reached; the next minute tries again.
     pub async fn sweep(&self) -> Result<()> {
         let now = self.ports.clock.now_micros();
-        let due = self.control.due_connections(now, MOST_DUE).await?;
-        let mut messages: Vec<Message> =
-            due.into_iter().map(|(connection_id, due_at)| Message::Start { connection_id, due_at }).collect();
-        let silent = self.control.silent_runs(now.saturating_sub(SILENCE_MICROS), MOST_SILENT).await?;
-        messages.extend(silent.into_iter().map(|(run_id, _)| Message::Work { run_id }));
-        if self.control.deliveries_due(now).await? {
-            messages.push(Message::Deliver);
-        }
+        let silent_since = now.saturating_sub(SILENCE_MICROS);
+        let woken = self.wake(silent_since).await?;
+        let started = self.announce_due(now, silent_since).await?;
+        self.announce().await;
         self.control.tidy_deliveries(now).await?;
-        if messages.is_empty() { Ok(()) } else { self.outbox.send(&messages).await }
+        let pruned = self.prune(now).await?;
+        if started > 0 || woken > 0 || pruned > 0 {
+            let ms = self.ports.clock.now_micros().saturating_sub(now) / 1_000;
+            let details = json!({ "started": started, "woken": woken, "pruned": pruned, "ms": ms });
+            self.log_event(LogLevel::Info, "sweep", details);
+        }
+        Ok(())
+    }
+
+    /// Wakes runs that fell silent: how many.
+    async fn wake(&self, silent_since: i64) -> Result<usize> {
+        let silent = self.control.silent_runs(silent_since, MOST_SILENT).await?;
+        if silent.is_empty() {
+            return Ok(0);
+        }
+        for (run_id, connection_id) in &silent {
+            let details = json!({ "run_id": run_id, "connection_id": connection_id });
+            self.log_event(LogLevel::Warning, "run_woken", details);
+        }
+        let wakes: Vec<Message> = silent.into_iter().map(|(run_id, _)| Message::Work { run_id }).collect();
+        self.outbox.send(&wakes).await?;
+        Ok(wakes.len())
+    }
+
+    /// Puts what is due on the queue, page by page: how many.
+    async fn announce_due(&self, now: i64, lost_before: i64) -> Result<usize> {
+        let mut started = 0_usize;
+        for _ in 0..MOST_PAGES {
+            let due = self.control.claim_due(now, lost_before, PAGE).await?;
+            let page = due.len();
+            let messages: Vec<Message> = due
+                .into_iter()
+                .map(|(connection_id, due_at)| Message::Start { connection_id, due_at })
+                .collect();
+            if !messages.is_empty() {
+                self.outbox.send(&messages).await?;
+            }
+            started = started.saturating_add(page);
+            if page < PAGE as usize || self.spent(now) {
+                break;
+            }
+        }
+        Ok(started)
+    }
+
+    /// Deletes history that is older than its retention: how many runs and events.
+    async fn prune(&self, now: i64) -> Result<u64> {
+        let before = now.saturating_sub(i64::from(self.retention_days).saturating_mul(DAY_MICROS));
+        let mut deleted = 0_u64;
+        for _ in 0..MOST_PRUNED {
+            if self.spent(now) {
+                break;
+            }
+            let pruned = self.control.prune(before).await?;
+            deleted = deleted.saturating_add(pruned.runs).saturating_add(pruned.events);
+            if !pruned.more() {
+                break;
+            }
+        }
+        Ok(deleted)
+    }
+
+    fn spent(&self, began: i64) -> bool {
+        self.ports.clock.now_micros().saturating_sub(began) >= BUDGET_MICROS
     }
 
     /// Has what just happened told to those who asked, soon. Failing is no matter: the next sweep finds the same.
@@ -61,6 +139,7 @@ impl Engine {
             run_id: run_id.to_owned(),
             number: run.number,
             started_at: run.started_at,
+            trigger: Trigger::default(),
         };
         let conclusion = Conclusion { progress: *progress, advances: Vec::new(), needs_person };
         self.close(&spec, conclusion).await.map(|_| ())
@@ -80,6 +159,8 @@ impl Engine {
     pub(super) async fn bury(&self, run_id: &str) -> Result<()> {
         let Some((connection_id, run)) = self.open_in_history(run_id).await? else { return Ok(()) };
         let connection_id = connection_id.as_str();
+        let details = json!({ "connection_id": connection_id, "run_id": run_id });
+        self.log_event(LogLevel::Severe, "run_lost", details);
         let close = ConnectorRequest::Close { run_id: run_id.to_owned(), advances: Vec::new() };
         self.actors.connector(connection_id, close).await?;
         let error = Error::new(ErrorKind::Internal, "the state of this run was lost")

@@ -3,8 +3,11 @@
 use std::pin::pin;
 
 use futures::future::{Either, select};
+use serde_json::json;
 
+use crate::control::LogLevel;
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::limits::CONSUMER_BUDGET_MS;
 use crate::core::run::Fence;
 use crate::core::{Error, ErrorKind, Result};
@@ -67,22 +70,42 @@ impl Engine {
 
     /// Does one order and reports. Only a report that cannot be delivered is an error here.
     async fn execute(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<()> {
-        let id = order.id;
+        let (id, attempt, task) = (order.id, order.attempt, order.task.name());
+        self.ports.reach(FaultPoint::AfterLease, &spec.run_id).await?;
         let outcome = match self.perform(spec, order, fence).await {
             Ok(outcome) => outcome,
-            // The lease is gone or the run is: whoever owns it now does not wait for our report.
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => return Ok(()),
-            Err(error) => self.failure(&error)?,
+            // The lease is gone: whoever has it now does not wait for our report.
+            Err(error) if error.kind() == ErrorKind::Fenced => {
+                self.log_lost(spec, id, &error);
+                return Ok(());
+            }
+            Err(error) => {
+                let report = ErrorReport::from(&error);
+                let details = json!({ "order": id, "task": task, "attempt": attempt, "error": report });
+                self.log_run(LogLevel::Warning, "attempt_failed", spec, details);
+                self.failure(&error)?
+            }
         };
+        self.ports.reach(FaultPoint::BeforeReport, &spec.run_id).await?;
         let complete = SyncRequest::Complete { order: id, fence, outcome: Box::new(outcome) };
         match self.actors.sync(&spec.run_id, complete).await {
             Ok(SyncReply::Recorded { phase, table, rests_until }) => {
+                self.ports.reach(FaultPoint::AfterReport, &spec.run_id).await?;
                 self.project(spec, &phase, table.as_deref(), rests_until).await
             }
             Ok(_) => Err(unexpected("SyncDO")),
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => {
+                self.log_lost(spec, id, &error);
+                Ok(())
+            }
             Err(error) => Err(error),
         }
+    }
+
+    fn log_lost(&self, spec: &RunSpec, order: i64, error: &Error) {
+        let event = if error.kind() == ErrorKind::Fenced { "lease_lost" } else { "order_cancelled" };
+        let details = json!({ "order": order, "error": ErrorReport::from(error) });
+        self.log_run(LogLevel::Warning, event, spec, details);
     }
 
     async fn perform(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<Outcome> {

@@ -1,4 +1,4 @@
-//! Time and randomness of the Workers runtime.
+//! Time, randomness and log of the Workers runtime.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use worker::Delay;
 
 use crate::core::{Error, Result};
-use crate::ports::{Clock, Random, Timer};
+use crate::ports::{Clock, Log, Random, Timer};
 
 /// The runtime's wall clock. On Cloudflare it stands still between I/O operations, so it dates events and never
 /// measures CPU.
@@ -43,6 +43,19 @@ impl Timer for WorkerTimer {
             let step = left.min(LONGEST_SLEEP_MS);
             Delay::from(Duration::from_millis(step)).await;
             left = left.saturating_sub(step);
+        }
+    }
+}
+
+/// The console, which Workers Logs takes apart by field when a line is JSON.
+pub struct WorkerLog;
+
+impl Log for WorkerLog {
+    fn line(&self, urgent: bool, json: &str) {
+        if urgent {
+            worker::console_warn!("{json}");
+        } else {
+            worker::console_log!("{json}");
         }
     }
 }

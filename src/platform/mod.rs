@@ -5,6 +5,7 @@ mod bindings;
 pub mod border;
 mod clock;
 pub mod durable;
+mod faults;
 mod http;
 pub mod jobs;
 mod local_sql;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use worker::Env;
 
 pub use bindings::WorkerBindings;
-pub use clock::{WorkerClock, WorkerRandom, WorkerTimer};
+pub use clock::{WorkerClock, WorkerLog, WorkerRandom, WorkerTimer};
 pub use http::WorkerHttp;
 pub use local_sql::DurableSql;
 pub use objects::R2;
@@ -26,6 +27,7 @@ pub use sql::D1;
 pub use tcp::WorkerTcp;
 
 use crate::core::Result;
+use crate::core::limits::RETENTION_DAYS;
 use crate::engine::{Engine, Registry};
 use crate::ports::Ports;
 
@@ -39,6 +41,7 @@ pub fn ports(env: &Env) -> Ports {
         tcp: Rc::new(WorkerTcp),
         http: Rc::new(WorkerHttp),
         bindings: Rc::new(WorkerBindings::new(env.clone())),
+        faults: faults::faults(env),
     }
 }
 
@@ -53,8 +56,16 @@ pub fn engine(env: &Env) -> Result<Engine> {
         ports: ports(env),
         actors: Rc::new(actors::WorkerActors(env.clone())),
         outbox: Rc::new(actors::WorkerOutbox(env.clone())),
+        log: Rc::new(WorkerLog),
+        retention_days: retention_days(env),
         memory: memory_bytes,
     })
+}
+
+/// The variable `FIVETRAN_RETENTION_DAYS`; nonsense counts as absent, because deleting history early cannot be undone.
+fn retention_days(env: &Env) -> u32 {
+    let given = env.var("FIVETRAN_RETENTION_DAYS").ok().and_then(|days| days.to_string().trim().parse().ok());
+    given.filter(|days| *days > 0).unwrap_or(RETENTION_DAYS)
 }
 
 /// Size of WASM memory in bytes. It never shrinks, so this is also the peak since the isolate began (invariant I9).

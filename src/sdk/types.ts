@@ -270,6 +270,8 @@ export interface ErrorReport {
   remedy?: string
   /** What the other side asked for. */
   retry_after_ms?: number
+  /** What caused it, the nearest cause first. */
+  causes?: string[]
 }
 
 /**
@@ -341,6 +343,12 @@ export interface ProgressTable {
   /** Rows at the destination that are not marked deleted, after the table was published. */
   live_rows: number | null
   error: ErrorReport | null
+  /** Attempts at its chunks so far; a chunk that is read without trouble takes one. */
+  attempts: number
+  /** Since its chunks were planned; null before. */
+  rows_per_second: number | null
+  /** Seconds until everything is read; null where nobody can tell. */
+  eta_seconds: number | null
 }
 
 /** What moving data cost: microseconds by what they were spent on, and the peak of memory. */
@@ -355,6 +363,8 @@ export interface Effort {
   destination_wait: number
   /** Largest WASM memory seen, in bytes. */
   peak_memory: number
+  /** Attempts that failed and were made again. */
+  retries: number
 }
 
 /** How far a sync is. */
@@ -378,6 +388,8 @@ export interface Run extends Omit<RunProgress, 'tables' | 'effort'> {
   trigger: 'schedule' | 'manual' | 'resync'
   /** Sum over the tables. */
   counts: Counts
+  /** Attempts that failed and were made again; known at the end. */
+  retries: number
   /** Left out of listings. */
   tables?: ProgressTable[]
 }

@@ -164,7 +164,9 @@ impl World {
         assert!((400..500).contains(&reply.status), "{at}: {} {}", reply.status, reply.json);
         assert!(!reply.json["code"].as_str().unwrap().is_empty() && reply.json.get("data").is_none(), "{at}");
         assert!(self.db.dump() == before, "{at} changed what is stored");
-        assert!(self.syncs.taken().is_empty() && self.internet.taken().is_empty(), "{at} did something");
+        // A deletion is finished even where the definition is gone already, so that one which died half-way can be repeated.
+        assert!(self.syncs.taken().iter().all(|call| call == "forget"), "{at} did something");
+        assert!(self.internet.taken().is_empty(), "{at} sent something");
         reply
     }
 }

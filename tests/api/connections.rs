@@ -66,7 +66,7 @@ fn a_new_connection_is_due_at_once_unless_paused_manual_or_incomplete() {
             if name == "paused" { "paused" } else { "scheduled" }
         );
     }
-    let due = block_on(world.services.control.due_connections(NEW_YEAR, 10)).unwrap();
+    let due = block_on(world.services.control.claim_due(NEW_YEAR, 0, 10)).unwrap();
     assert_eq!(due.len(), 1);
 }
 
@@ -354,7 +354,7 @@ fn deleting_a_connection_tells_the_engine_and_forgets_its_history() {
     world.post(&format!("/v1/connections/{id}/schemas/reload"), json!({}));
     let deleted = world.delete(&format!("/v1/connections/{id}"));
     assert!(deleted.json["message"].as_str().unwrap().contains("has been deleted"));
-    assert_eq!(world.syncs.taken(), ["forget"]);
+    assert_eq!(world.syncs.taken(), ["cancel", "forget"]);
     assert!(!world.db.dump().contains(&id));
     for (method, path) in [
         ("GET", ""),

@@ -145,6 +145,11 @@ impl SyncControl for RecordedSyncs {
         Ok(())
     }
 
+    async fn forget_destination(&self, _: &str) -> Result<()> {
+        self.calls.borrow_mut().push("forget destination".to_owned());
+        Ok(())
+    }
+
     /// What is due is delivered when a test says so.
     async fn announce(&self) {}
 }
@@ -270,18 +275,24 @@ impl World {
         for secret in self.secrets.borrow().iter() {
             assert!(!seen.contains(secret.as_str()), "{method} {path} tells a secret: {seen}");
         }
-        let json = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        let media = response.headers.iter().find(|(name, _)| name == "content-type").map(|(_, media)| media);
+        let media = media.and_then(|media| media.split(';').next()).unwrap_or("application/json");
+        let json = match (text.is_empty(), media) {
+            (true, _) => Value::Null,
+            (false, "application/json") => serde_json::from_str(&text).unwrap(),
+            (false, _) => Value::String(text),
+        };
         if !json.is_null() {
-            self.validate(&method, &path, response.status, &json);
+            self.validate(&method, &path, response.status, media, &json);
         }
         Reply { status: response.status, headers: response.headers, json, fault: response.fault }
     }
 
-    fn validate(&self, method: &str, path: &str, status: u16, json: &Value) {
+    fn validate(&self, method: &str, path: &str, status: u16, media: &str, json: &Value) {
         let operation = self.operation(method, path);
         let responses = operation.map(|operation| &operation["responses"]);
         let schema = match responses.and_then(|responses| responses.get(status.to_string())) {
-            Some(response) => response["content"]["application/json"]["schema"].clone(),
+            Some(response) => response["content"][media]["schema"].clone(),
             None => {
                 assert!(status >= 400 || method == "OPTIONS", "{method} {path}: {status} is not documented");
                 if status < 400 {
@@ -364,6 +375,7 @@ fn services(
         tcp: nothing.clone(),
         http: internet,
         bindings: nothing,
+        faults: None,
     };
     let root_key = RootKey { api_key: Secret::new(KEY), api_secret: Secret::new(SECRET) };
     let mut services = Services::new(control, syncs, ports, "https://etl.example", root_key);

@@ -15,6 +15,7 @@ mod fuzz;
 mod groups;
 mod harness;
 mod metadata;
+mod metrics;
 mod pages;
 mod projections;
 mod protocol;

@@ -10,7 +10,7 @@ use crate::harness::{NEW_YEAR, World, block_on};
 
 const MINUTE: i64 = 60_000_000;
 
-fn started(world: &World, connection: &str, run: &str, number: u64) {
+pub(crate) fn started(world: &World, connection: &str, run: &str, number: u64) {
     let run = RunStarted {
         run_id: run.to_owned(),
         connection_id: connection.to_owned(),
@@ -22,7 +22,7 @@ fn started(world: &World, connection: &str, run: &str, number: u64) {
     block_on(world.services.control.run_started(&run)).unwrap();
 }
 
-fn table(name: &str, written: u64) -> TableProgress {
+pub(crate) fn table(name: &str, written: u64) -> TableProgress {
     TableProgress {
         schema: "public".to_owned(),
         table: name.to_owned(),
@@ -33,11 +33,12 @@ fn table(name: &str, written: u64) -> TableProgress {
         counts: Counts { read: written, written, deleted: 1, bytes: 10, ..Counts::default() },
         estimated_rows: Some(9),
         live_rows: None,
+        pace: None,
         error: None,
     }
 }
 
-fn progress(run: &str, tables: Vec<TableProgress>, error: Option<ErrorReport>) -> RunProgress {
+pub(crate) fn progress(run: &str, tables: Vec<TableProgress>, error: Option<ErrorReport>) -> RunProgress {
     RunProgress {
         run_id: run.to_owned(),
         state: "RUNNING".to_owned(),
@@ -50,7 +51,7 @@ fn progress(run: &str, tables: Vec<TableProgress>, error: Option<ErrorReport>) -
     }
 }
 
-fn finished<'a>(connection: &'a str, run: &'a RunProgress, state: &'a str) -> RunFinished<'a> {
+pub(crate) fn finished<'a>(connection: &'a str, run: &'a RunProgress, state: &'a str) -> RunFinished<'a> {
     RunFinished {
         run_id: &run.run_id,
         connection_id: connection,
@@ -77,7 +78,7 @@ fn a_run_is_told_from_start_to_end() {
     started(&world, &id, "r1", 1);
     let path = format!("/v1/connections/{id}");
     assert_eq!(world.get(&path).data()["status"]["sync_state"], "syncing");
-    assert!(block_on(control.due_connections(NEW_YEAR + 9 * MINUTE, 9)).unwrap().is_empty());
+    assert!(block_on(control.claim_due(NEW_YEAR + 9 * MINUTE, NEW_YEAR, 9)).unwrap().is_empty());
     block_on(control.run_progress("r1", "reading", NEW_YEAR + 1, &[table("users", 3)])).unwrap();
     block_on(control.run_progress("r1", "reading", NEW_YEAR + 2, &[table("users", 5), table("orders", 2)]))
         .unwrap();
@@ -120,7 +121,7 @@ fn a_run_is_told_from_start_to_end() {
     );
     assert_eq!(world.get(&format!("{path}/runs")).data()["items"][0]["id"], "r1");
     world.get(&format!("{path}/runs/r2")).refused(404, "NotFound_Run", &["r2"]);
-    let due = block_on(control.due_connections(NEW_YEAR + 5 * MINUTE, 9)).unwrap();
+    let due = block_on(control.claim_due(NEW_YEAR + 5 * MINUTE, NEW_YEAR, 9)).unwrap();
     assert_eq!(due, [(id, NEW_YEAR + 5 * MINUTE)]);
 }
 
@@ -175,6 +176,7 @@ fn a_task_breaks_a_connection_and_a_success_mends_it() {
         field: None,
         remedy: None,
         retry_after_ms: None,
+        causes: vec!["the server said no".to_owned()],
     };
     let failed = progress("r1", vec![], Some(error));
     let mut end = finished(&id, &failed, "FAILURE_WITH_TASK");
@@ -191,7 +193,7 @@ fn a_task_breaks_a_connection_and_a_success_mends_it() {
     let run = world.get(&format!("{path}/runs/r1"));
     assert_eq!(run.data()["error"]["kind"], "source_auth");
     assert_eq!(
-        block_on(control.due_connections(NEW_YEAR + 5 * MINUTE, 9)).unwrap().len(),
+        block_on(control.claim_due(NEW_YEAR + 5 * MINUTE, NEW_YEAR, 9)).unwrap().len(),
         1,
         "it keeps its schedule"
     );

@@ -135,5 +135,8 @@ export const tableOf = (table, written, more = {}) => ({
   estimated_rows: written,
   live_rows: written,
   error: null,
+  attempts: 1,
+  rows_per_second: written,
+  eta_seconds: null,
   ...more,
 });

@@ -14,7 +14,7 @@ use crate::api::{Services, setup};
 use crate::connectors::SetupTest;
 use crate::control::destinations::NewDestination;
 use crate::control::{DestinationRecord, SetupState};
-use crate::core::schedule::parse_utc_offset;
+use crate::core::schedule::Zone;
 use crate::core::{Error, Result};
 
 /// How often an edit is tried again when another edit came between reading and saving.
@@ -114,7 +114,8 @@ struct NewDestinationBody {
     region: Option<String>,
     /// Whole hours from UTC, `-11` to `+12`; `0` where absent. `daily_sync_time` is in it.
     time_zone_offset: Option<String>,
-    /// Kept and answered; the offset is fixed all year.
+    /// Whether clocks are an hour ahead of the offset while the US has daylight saving time, from the second Sunday of
+    /// March to the first Sunday of November. No other rule is known: leave it off elsewhere. False where absent.
     daylight_saving_time_enabled: Option<bool>,
     /// Whether to run the setup tests; true where absent.
     run_setup_tests: Option<bool>,
@@ -181,7 +182,7 @@ async fn found(services: &Services, id: &str) -> ApiResult<DestinationRecord> {
 
 /// `+2`, `2` and `02` are one offset, written `+2`.
 fn normal_offset(text: &str) -> Result<String> {
-    Ok(match parse_utc_offset(text.trim())? / 60 {
+    Ok(match Zone::parse(text.trim(), false)?.utc_offset_minutes / 60 {
         0 => "0".to_owned(),
         hours => format!("{hours:+}"),
     })
@@ -296,6 +297,7 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
             "Destination with id '{id}' still has connections. Delete them first"
         )));
     }
+    services.syncs.forget_destination(id).await?;
     Ok(Answer::done(format!("Destination with id '{id}' has been deleted")))
 }
 

@@ -6,9 +6,11 @@ mod destinations;
 mod external_logging;
 mod groups;
 mod metadata;
+mod metrics;
 mod root;
 mod runs;
 mod schemas;
+mod table_body;
 mod transformations;
 mod unavailable;
 mod users;
@@ -22,6 +24,7 @@ use super::router::Route;
 pub(crate) fn routes() -> Vec<Route> {
     [
         root::routes(),
+        metrics::routes(),
         account::routes(),
         users::routes(),
         groups::routes(),

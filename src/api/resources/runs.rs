@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::connections::found;
+use super::table_body::TableBody;
 use crate::api::Services;
 use crate::api::cursor::{self, Items};
 use crate::api::error::{ApiError, ApiResult};
@@ -70,15 +71,19 @@ struct RunBody {
     ended_at: Option<Timestamp>,
     /// Sums over the tables.
     counts: Counts,
+    /// Attempts that failed and were made again; known at the end.
+    retries: u64,
     /// Why it failed.
     error: Option<ErrorReport>,
     /// Only in the details.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tables: Option<Vec<TableProgress>>,
+    tables: Option<Vec<TableBody>>,
 }
 
 impl RunBody {
+    /// The tables of a live run are as of its last sign of life.
     fn of(run: RunRecord, tables: Option<Vec<TableProgress>>) -> Self {
+        let at = run.ended_at.unwrap_or(run.active_at);
         Self {
             id: run.id,
             connection_id: run.connection_id,
@@ -89,8 +94,9 @@ impl RunBody {
             started_at: Timestamp(run.started_at),
             ended_at: run.ended_at.map(Timestamp),
             counts: run.counts,
+            retries: run.retries,
             error: run.error,
-            tables,
+            tables: tables.map(|tables| TableBody::all(tables, at)),
         }
     }
 }
@@ -111,21 +117,21 @@ struct ProgressRun {
     phase: String,
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
-    tables: Vec<TableProgress>,
+    tables: Vec<TableBody>,
     /// What moving the data cost so far.
     effort: Effort,
     error: Option<ErrorReport>,
 }
 
-impl From<RunProgress> for ProgressRun {
-    fn from(run: RunProgress) -> Self {
+impl ProgressRun {
+    fn of(run: RunProgress, now: i64) -> Self {
         Self {
             id: run.run_id,
             state: run.state,
             phase: run.phase,
             started_at: Timestamp(run.started_at),
             ended_at: run.ended_at.map(Timestamp),
-            tables: run.tables,
+            tables: TableBody::all(run.tables, run.ended_at.unwrap_or(now)),
             effort: run.effort,
             error: run.error,
         }
@@ -189,7 +195,8 @@ async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<RunBody>>
 
 async fn progress(services: &Services, call: &Call<'_>) -> ApiResult<Answer<ProgressBody>> {
     let connection = found(services, call).await?;
-    let run = services.syncs.progress(&connection.id).await?.map(ProgressRun::from);
+    let now = services.ports.clock.now_micros();
+    let run = services.syncs.progress(&connection.id).await?.map(|run| ProgressRun::of(run, now));
     Answer::new("Progress retrieved successfully", &ProgressBody { run })
 }
 

@@ -4,8 +4,11 @@
 //! (`every 15 minutes`) are two spellings of one [`Schedule`].
 
 mod phrase;
+mod zone;
 
 use serde::{Deserialize, Serialize};
+
+pub use zone::Zone;
 
 use super::{Error, Result};
 
@@ -37,8 +40,8 @@ pub struct Schedule {
     pub frequency_minutes: u32,
     /// Full hour (0..=23) of a daily sync, in the destination's zone.
     pub daily_sync_time: Option<u8>,
-    /// What the destination's zone is ahead of UTC.
-    pub utc_offset_minutes: i32,
+    /// The destination's zone.
+    pub zone: Zone,
 }
 
 impl Schedule {
@@ -51,7 +54,7 @@ impl Schedule {
         kind: ScheduleKind,
         frequency_minutes: u32,
         daily_sync_time: Option<&str>,
-        utc_offset_minutes: i32,
+        zone: Zone,
     ) -> Result<Self> {
         if !FREQUENCIES.contains(&frequency_minutes) {
             return Err(Error::invalid(format!("There is no sync frequency of {frequency_minutes} minutes"))
@@ -66,15 +69,15 @@ impl Schedule {
             .field("daily_sync_time")
             .remedy("Set sync_frequency to 1440 or leave daily_sync_time out"));
         }
-        Ok(Self { kind, frequency_minutes, daily_sync_time: hour, utc_offset_minutes })
+        Ok(Self { kind, frequency_minutes, daily_sync_time: hour, zone })
     }
 
     /// A schedule from a phrase: `every 15 minutes`, `hourly`, `every 6 hours`, `every day at 03:00`, `manual`.
     ///
     /// # Errors
     /// [`InvalidInput`](super::ErrorKind::InvalidInput) naming `schedule` and the closest allowed phrase.
-    pub fn from_phrase(text: &str, utc_offset_minutes: i32) -> Result<Self> {
-        phrase::parse(text, utc_offset_minutes)
+    pub fn from_phrase(text: &str, zone: Zone) -> Result<Self> {
+        phrase::parse(text, zone)
     }
 
     /// [`Schedule::daily_sync_time`] as the API spells it: `03:00`.
@@ -103,39 +106,41 @@ impl std::fmt::Display for Schedule {
 /// Afterwards the next due time is the first one after `now` that is in phase with the minute of `last_due` (or on the
 /// daily hour), so that any number of missed times is caught up by the one run that is about to serve `last_due`. If the
 /// clock went back behind `last_due`, the same due time is not given out again.
+///
+/// Only a daily hour follows the zone's clocks: its distance is 23 or 25 hours where they change. All other frequencies
+/// are spans of time.
 #[must_use]
 pub fn next_due(schedule: &Schedule, last_due: Option<i64>, now: i64) -> Option<i64> {
     if schedule.kind == ScheduleKind::Manual {
         return None;
     }
-    let now = i128::from(now);
-    let Some(last_due) = last_due.map(i128::from) else {
-        return i64::try_from(minute_of(now)).ok();
+    let Some(last_due) = last_due else {
+        return i64::try_from(minute_of(now.into())).ok();
     };
-    let period = i128::from(schedule.frequency_minutes.max(1)) * MINUTE_MICROS;
-    let phase = schedule.daily_sync_time.map_or(minute_of(last_due), |hour| {
-        (i128::from(hour) * 60 - i128::from(schedule.utc_offset_minutes)) * MINUTE_MICROS
-    });
-    let first = now + period - (now - phase).rem_euclid(period);
-    let next = if first == last_due { first + period } else { first };
+    let next = match schedule.daily_sync_time {
+        Some(hour) => next_daily(schedule.zone, hour, last_due.into(), now.into()),
+        None => {
+            let (now, last_due) = (i128::from(now), i128::from(last_due));
+            let period = i128::from(schedule.frequency_minutes.max(1)) * MINUTE_MICROS;
+            let first = now + period - (now - minute_of(last_due)).rem_euclid(period);
+            if first == last_due { first + period } else { first }
+        }
+    };
     i64::try_from(next).ok()
+}
+
+/// The first time after `now` at which the zone's clocks show the hour, `last_due` excepted.
+fn next_daily(zone: Zone, hour: u8, last_due: i128, now: i128) -> i128 {
+    let minute = i64::try_from(now.div_euclid(MINUTE_MICROS)).unwrap_or(0);
+    let today = zone.standard_day(minute);
+    let due = |day: i64| i128::from(zone.minute_of(day, hour)) * MINUTE_MICROS;
+    // Of the four days from yesterday on, three at least are ahead.
+    let found = (today - 1..=today + 2).map(due).find(|due| *due > now && *due != last_due);
+    found.unwrap_or_else(|| due(today + 3))
 }
 
 fn minute_of(micros: i128) -> i128 {
     micros - micros.rem_euclid(MINUTE_MICROS)
-}
-
-/// Reads a destination's `time_zone_offset` (whole hours, `-11` to `+12`) as minutes.
-///
-/// # Errors
-/// [`InvalidInput`](super::ErrorKind::InvalidInput) naming the field.
-pub fn parse_utc_offset(text: &str) -> Result<i32> {
-    match text.parse::<i32>() {
-        Ok(hours @ -11..=12) => Ok(hours * 60),
-        _ => Err(Error::invalid(format!("'{text}' is not a time zone offset"))
-            .field("time_zone_offset")
-            .remedy("Use whole hours from -11 to +12, for example \"-5\" or \"+2\"")),
-    }
 }
 
 /// Reads `HH:00`.

@@ -1,10 +1,10 @@
 //! Schedules as people say them.
 
-use super::{DAILY, FREQUENCIES, Schedule, ScheduleKind, parse_full_hour};
+use super::{DAILY, FREQUENCIES, Schedule, ScheduleKind, Zone, parse_full_hour};
 use crate::core::{Error, Result};
 
 /// Reads a phrase. Case and spacing do not matter.
-pub(super) fn parse(text: &str, utc_offset_minutes: i32) -> Result<Schedule> {
+pub(super) fn parse(text: &str, zone: Zone) -> Result<Schedule> {
     let lower = text.to_lowercase();
     let words = lower.split_whitespace().collect::<Vec<_>>();
     let (kind, frequency_minutes, hour) = match words.as_slice() {
@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str, utc_offset_minutes: i32) -> Result<Schedule> {
         }
         span => (ScheduleKind::Auto, frequency(span, text)?, None),
     };
-    Ok(Schedule { kind, frequency_minutes, daily_sync_time: hour, utc_offset_minutes })
+    Ok(Schedule { kind, frequency_minutes, daily_sync_time: hour, zone })
 }
 
 /// The phrase of a frequency.

@@ -1,12 +1,15 @@
 //! Ending a run.
 
-use crate::control::{RunFinished, RunTask};
+use serde_json::{Value, json};
+
+use crate::control::{LogLevel, RunFinished, RunTask};
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::retry::LONGEST_WAIT_MS;
+use crate::core::run::Counts;
 use crate::core::{ErrorKind, Result};
-use crate::engine::Engine;
 use crate::engine::protocol::{Conclusion, ConnectorRequest, Outcome, RunSpec};
-use crate::engine::sync_control::RunProgress;
+use crate::engine::{Engine, RunProgress};
 
 /// A run that ended `RESCHEDULED` is tried again after this long, or later if the source asked for it: the time a source
 /// usually needs to breathe, and long enough for a schema migration at the source to be through.
@@ -17,11 +20,16 @@ impl Engine {
     /// again and both steps repeat harmlessly.
     pub(in crate::engine) async fn close(&self, spec: &RunSpec, conclusion: Conclusion) -> Result<Outcome> {
         let Conclusion { mut progress, advances, needs_person } = conclusion;
+        self.ports.reach(FaultPoint::BeforeClose, &spec.run_id).await?;
         let close = ConnectorRequest::Close { run_id: spec.run_id.clone(), advances: advances.clone() };
         self.actors.connector(&spec.connection_id, close).await?;
+        self.ports.reach(FaultPoint::AfterCursors, &spec.run_id).await?;
         let Some(connection) = self.control.connection(&spec.connection_id).await? else {
+            // Deleted while a start of it was under way: nobody else would remove what that start left.
+            self.actors.connector(&spec.connection_id, ConnectorRequest::Forget).await?;
             return Ok(Outcome::Closed);
         };
+        self.ensure_recorded(spec, &connection).await?;
         let now = self.ports.clock.now_micros();
         progress.ended_at = Some(now);
         let rescheduled_for =
@@ -38,6 +46,9 @@ impl Engine {
                 rescheduled_for,
             })
             .await?;
+        self.ports.reach(FaultPoint::AfterHistory, &spec.run_id).await?;
+        let level = if progress.error.is_some() { LogLevel::Warning } else { LogLevel::Info };
+        self.log_run(level, "run_end", spec, ended(&progress));
         self.announce().await;
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
@@ -48,6 +59,23 @@ impl Engine {
         }
         Ok(Outcome::Closed)
     }
+}
+
+/// A run's end, for the log.
+fn ended(progress: &RunProgress) -> Value {
+    let sum = |of: fn(&Counts) -> u64| {
+        progress.tables.iter().map(|table| of(&table.counts)).fold(0, u64::saturating_add)
+    };
+    json!({
+        "state": progress.state,
+        "seconds": progress.ended_at.unwrap_or_default().saturating_sub(progress.started_at) / 1_000_000,
+        "tables": progress.tables.len(),
+        "rows_read": sum(|counts| counts.read),
+        "rows_written": sum(|counts| counts.written),
+        "bytes": sum(|counts| counts.bytes),
+        "retries": progress.effort.retries,
+        "error": progress.error,
+    })
 }
 
 /// Microseconds.

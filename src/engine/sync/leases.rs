@@ -212,5 +212,6 @@ fn fell_silent(attempts: u32) -> ErrorReport {
             "Look for out-of-memory or CPU-limit errors in the Worker's logs, then sync again".to_owned(),
         ),
         retry_after_ms: None,
+        causes: Vec::new(),
     }
 }

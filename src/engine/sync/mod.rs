@@ -62,11 +62,18 @@ impl<'a> Sync<'a> {
             SyncRequest::Lease => self.lease(now),
             SyncRequest::Heartbeat { order, fence, progress } => self.heartbeat(order, fence, progress, now),
             SyncRequest::Yield => {
-                self.state.redeem_wake()?;
+                // A run that was forgotten meanwhile must not leave a row again.
+                if self.state.spec()?.is_some() {
+                    self.state.redeem_wake()?;
+                }
                 Ok(SyncReply::Done)
             }
             SyncRequest::Complete { order, fence, outcome } => self.complete(order, fence, *outcome, now),
             SyncRequest::Cancel => self.cancel(),
+            SyncRequest::Forget => {
+                self.state.put("forgotten", &true)?;
+                Ok(SyncReply::Done)
+            }
             SyncRequest::Progress => {
                 let progress = self.state.spec()?.map(|spec| self.progress(&spec)).transpose()?;
                 Ok(SyncReply::Progress { progress: progress.map(Box::new) })
@@ -83,7 +90,12 @@ impl<'a> Sync<'a> {
 
     fn cancel(&self) -> Result<SyncReply> {
         if self.state.spec()?.is_some() && !self.state.is_over()? {
-            self.state.cancel()?;
+            if !self.state.is_closing()? {
+                self.state.cancel()?;
+            }
+            // Whoever was closing may be dead, and whoever cancels shall not wait for its lease: closing twice is
+            // harmless.
+            self.state.release_close()?;
         }
         Ok(SyncReply::Done)
     }
@@ -102,6 +114,9 @@ impl<'a> Sync<'a> {
     /// # Errors
     /// When the storage fails.
     pub fn effects(&self, now: i64) -> Result<Effects> {
+        if self.state.get("forgotten")?.unwrap_or(false) {
+            return Ok(Effects { purge: true, ..Effects::default() });
+        }
         if self.state.spec()?.is_none() {
             return Ok(Effects::default());
         }

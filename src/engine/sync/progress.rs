@@ -7,7 +7,7 @@ use crate::core::{ErrorKind, Result};
 use crate::destinations::{TableLoad, TableReceipt};
 use crate::engine::protocol::{Advance, Conclusion, RunSpec, SelectedStream};
 use crate::engine::rows::Row;
-use crate::engine::sync_control::{RunProgress, TableProgress};
+use crate::engine::sync_control::{Pace, RunProgress, TableProgress};
 use crate::ports::SqlValue;
 
 use super::Sync;
@@ -16,7 +16,9 @@ const TABLES: &str = "SELECT s.schema_name, s.table_name, s.state, s.selected, s
     COUNT(o.id), COALESCE(SUM(o.state = 'done'), 0), COALESCE(SUM(o.rows_read), 0), \
     COALESCE(SUM(o.rows_filtered), 0), COALESCE(SUM(o.rows_written), 0), COALESCE(SUM(o.rows_deleted), 0), \
     COALESCE(SUM(o.bytes), 0), MAX(CASE WHEN o.state <> 'done' THEN o.error END), \
-    CASE WHEN COUNT(o.source_rows) = SUM(o.state = 'done') THEN SUM(o.source_rows) END \
+    CASE WHEN COUNT(o.source_rows) = SUM(o.state = 'done') THEN SUM(o.source_rows) END, \
+    COALESCE(SUM(o.attempt), 0), (SELECT value FROM run WHERE key = 'since.' || s.id), \
+    (SELECT value FROM run WHERE key = 'until.' || s.id) \
     FROM streams s LEFT JOIN orders o ON o.stream = s.id AND o.kind = 'read'";
 
 impl Sync<'_> {
@@ -138,6 +140,11 @@ fn table(row: &Row<'_>) -> Result<TableProgress> {
         None | Some(SqlValue::Null) => None,
         Some(_) => row.json(14)?,
     };
+    let pace = Pace {
+        attempts: u32::try_from(row.count(16)?).unwrap_or(u32::MAX),
+        since: row.json(17)?,
+        until: row.json(18)?,
+    };
     Ok(TableProgress {
         schema: row.text(0)?.unwrap_or_default().to_owned(),
         table: row.text(1)?.unwrap_or_default().to_owned(),
@@ -155,6 +162,7 @@ fn table(row: &Row<'_>) -> Result<TableProgress> {
         },
         estimated_rows: selected.and_then(|selected| selected.request.stream.estimated_rows),
         live_rows: receipt.and_then(|receipt| receipt.live_rows),
+        pace: Some(pace),
         error: own_error.or(retrying),
     })
 }

@@ -4,7 +4,7 @@ use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
 use crate::core::limits::MAX_ATTEMPTS;
 use crate::core::retry::{Verdict, verdict};
-use crate::core::run::{Fence, StreamPlan};
+use crate::core::run::{Effort, Fence, StreamPlan};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
 use crate::engine::protocol::{Outcome, SelectedStream, SyncReply};
@@ -29,7 +29,9 @@ impl Sync<'_> {
                 self.done(order)?;
             }
             Outcome::StreamPlanned { plan, load } => {
-                self.stream_planned(required(stream)?, &plan, &load)?;
+                let stream = required(stream)?;
+                self.stream_planned(stream, &plan, &load)?;
+                self.state.put(&format!("since.{stream}"), &now)?;
                 self.done(order)?;
             }
             Outcome::ChunkDurable { receipt, effort } => {
@@ -38,8 +40,10 @@ impl Sync<'_> {
                 self.fail_if_unequal(recorded, order, kind, stream, now)?;
             }
             Outcome::Published { receipt } => {
-                let recorded = self.published(required(stream)?, &receipt).and_then(|()| self.done(order));
-                self.fail_if_unequal(recorded, order, kind, stream, now)?;
+                let stream = required(stream)?;
+                let recorded = self.published(stream, &receipt).and_then(|()| self.done(order));
+                self.state.put(&format!("until.{stream}"), &now)?;
+                self.fail_if_unequal(recorded, order, kind, Some(stream), now)?;
             }
             Outcome::Closed => {
                 self.done(order)?;
@@ -196,6 +200,10 @@ impl Sync<'_> {
         jitter: u8,
         now: i64,
     ) -> Result<()> {
+        // The worker found that its connection is gone, switched off or another one than the run was planned for.
+        if report.kind == ErrorKind::Cancelled && kind != Kind::Close {
+            return self.state.cancel();
+        }
         let rows = self.state.sql.exec("SELECT attempt FROM orders WHERE id = ?1", &[order.into()])?;
         let attempt = rows.first().map_or(Ok(1), |row| Row(row).count(0))?;
         let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
@@ -205,6 +213,7 @@ impl Sync<'_> {
         };
         match decision {
             Verdict::RetryIn(ms) => {
+                self.state.add_effort(Effort { retries: 1, ..Effort::default() })?;
                 let delay = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
                 self.state.sql.exec(
                     "UPDATE orders SET state = 'pending', not_before = ?2, error = ?3 WHERE id = ?1",
@@ -252,6 +261,9 @@ impl Sync<'_> {
     /// A stream whose every chunk is durable is published next.
     fn advance_stream(&self, stream: Option<i64>) -> Result<()> {
         let Some(stream) = stream else { return Ok(()) };
+        if self.state.is_cancelled()? {
+            return Ok(());
+        }
         let reading = self
             .state
             .number("SELECT COUNT(*) FROM streams WHERE id = ?1 AND state = 'reading'", &[stream.into()])?;

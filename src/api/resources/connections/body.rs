@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::timestamp::Timestamp;
 use crate::connectors::{SetupTest, SyncMode};
 use crate::control::{Alert, Connection, SetupState, SyncState};
-use crate::core::schedule::{Schedule, ScheduleKind};
+use crate::core::schedule::{Schedule, ScheduleKind, Zone};
 
 /// A due time missed by more than this is called a delay: Fivetran's own threshold is not published; two periods of the
 /// cron that starts syncs are certain to be one.
@@ -88,9 +88,11 @@ impl ConnectionBody {
 
     /// As details show it.
     pub(crate) fn full(connection: Connection, now: i64) -> Self {
-        // Stored schedules passed the check when they were made; the offset plays no part in the words.
-        let phrase =
-            connection.schedule("0").map(|schedule: Schedule| schedule.to_string()).unwrap_or_default();
+        // Stored schedules passed the check when they were made; the zone plays no part in the words.
+        let phrase = connection
+            .schedule(Zone::default())
+            .map(|schedule: Schedule| schedule.to_string())
+            .unwrap_or_default();
         let extra = |name: &str| connection.extra.get(name);
         let overdue = connection.next_due_at.is_some_and(|due| due.saturating_add(DELAY_MICROS) < now);
         Self {

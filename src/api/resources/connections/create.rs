@@ -14,7 +14,7 @@ use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::connectors::SyncMode;
 use crate::control::{NewConnection, SetupState};
-use crate::core::schedule::{Schedule, ScheduleKind, next_due, parse_utc_offset};
+use crate::core::schedule::{Schedule, ScheduleKind, Zone, next_due};
 use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
 
@@ -132,7 +132,7 @@ impl Extras {
 
 impl Timing {
     /// The schedule that these fields make of the present one.
-    pub(super) fn schedule(&self, present: Option<&Schedule>, offset_minutes: i32) -> Result<Schedule> {
+    pub(super) fn schedule(&self, present: Option<&Schedule>, zone: Zone) -> Result<Schedule> {
         let fields =
             self.sync_frequency.is_some() || self.daily_sync_time.is_some() || self.schedule_type.is_some();
         if let Some(phrase) = &self.schedule {
@@ -141,7 +141,7 @@ impl Timing {
                     .field("schedule")
                     .remedy("Send either schedule, or sync_frequency, daily_sync_time and schedule_type"));
             }
-            return Schedule::from_phrase(phrase, offset_minutes);
+            return Schedule::from_phrase(phrase, zone);
         }
         let kind = self.schedule_type.or(present.map(|present| present.kind)).unwrap_or_default();
         let frequency = self.sync_frequency.or(present.map(|present| present.frequency_minutes));
@@ -151,7 +151,7 @@ impl Timing {
             })
             .and_then(Schedule::daily_sync_time_text);
         let time = self.daily_sync_time.clone().filter(|time| !time.is_empty()).or(kept_time);
-        Schedule::new(kind, frequency.unwrap_or(DEFAULT_FREQUENCY), time.as_deref(), offset_minutes)
+        Schedule::new(kind, frequency.unwrap_or(DEFAULT_FREQUENCY), time.as_deref(), zone)
     }
 }
 
@@ -209,8 +209,8 @@ pub(crate) async fn create(
         return Err(ApiError::not_found("Group", &new.group_id));
     }
     let destination = services.control.destination(&new.group_id).await?;
-    let offset = destination.map_or(Ok(0), |destination| parse_utc_offset(&destination.time_zone_offset))?;
-    let schedule = new.timing.schedule(None, offset)?;
+    let zone = destination.map_or_else(|| Ok(Zone::default()), |destination| destination.zone())?;
+    let schedule = new.timing.schedule(None, zone)?;
     let config = config::check(&new.config.unwrap_or_default(), None, &schema)?;
     let schema_name = name_in(&config.clear)?;
     let source = setup::open_source(services, &new.service, &config.clear)?;

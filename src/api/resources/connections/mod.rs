@@ -17,6 +17,7 @@ use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::control::Connection;
 use crate::control::connections::ConnectionFilter;
+use crate::core::fault_point::FaultPoint;
 
 /// How often an edit is tried again when another edit came between reading and saving.
 const EDIT_ATTEMPTS: u32 = 5;
@@ -53,10 +54,13 @@ pub(crate) fn routes() -> Vec<Route> {
         )
         .details(
             "What is left out stays. In config, null removes a field and ****** leaves a secret as it is. Pausing \
-             cancels a running sync: what is durable stays, and the next sync goes on from there.",
+             cancels a running sync: what is durable stays, and the next sync goes on from there. A running sync is \
+             started over when config or sync_mode changes; other changes do not touch it.",
         ),
         Route::new(Method::Delete, ONE, "Delete a connection", handler!(delete))
-            .details("Its history is deleted with it; the data at the destination is not touched."),
+            .details(
+                "A running sync is cancelled. Its history is deleted with it; the data at the destination is not touched.",
+            ),
     ];
     routes.extend(actions::routes());
     routes.extend(reconcile::routes());
@@ -95,11 +99,22 @@ async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Connectio
     Answer::new("Connection details retrieved successfully", &body)
 }
 
-/// The engine forgets first: were it the other way round, a failure between would leave a run nobody can see.
+/// The run is stopped, then the definition deleted, then what the engine holds. The engine must not forget the number of
+/// the last run before: should we die between, the connection goes on. Whoever was not answered asks again, which
+/// erases what is left even though the definition is gone.
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
-    let connection = found(services, call).await?;
-    services.syncs.forget(&connection.id).await?;
-    services.control.delete_connection(&connection.id).await?;
+    let id = call.part("connection_id");
+    let known = services.control.connection(id).await?.is_some();
+    if known {
+        services.syncs.cancel(id).await?;
+        services.control.delete_connection(id).await?;
+        services.ports.reach(FaultPoint::AfterDelete, id).await?;
+    }
+    services.syncs.forget(id).await?;
     services.syncs.announce().await;
-    Ok(Answer::done(format!("Connection with id '{}' has been deleted", connection.id)))
+    if known {
+        Ok(Answer::done(format!("Connection with id '{id}' has been deleted")))
+    } else {
+        Err(ApiError::not_found("Connection", id))
+    }
 }

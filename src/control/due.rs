@@ -1,0 +1,47 @@
+//! Connections whose time has come.
+
+use super::ControlPlane;
+use super::row::Row;
+use crate::core::Result;
+use crate::ports::Statement;
+
+/// Holds for connections that the clock may start now (?1). Paused, incomplete and syncing ones are left out, so are those
+/// that wait for the time their source asked for, and manual ones unless their sync was rescheduled.
+pub(super) const IS_DUE: &str = "next_due_at IS NOT NULL AND next_due_at <= ?1 AND paused = 0 \
+    AND (schedule_type = 'auto' OR rescheduled_for IS NOT NULL) \
+    AND (rescheduled_for IS NULL OR rescheduled_for <= ?1) \
+    AND setup_state <> 'incomplete' AND sync_state <> 'syncing'";
+
+impl ControlPlane {
+    /// Claims up to `limit` due connections for the queue, the longest overdue first: id and due time. A due time that
+    /// was claimed since `lost_before` is left out, so sweeps that overlap, or that follow each other while the queue is
+    /// long, announce it once; after that its message counts as lost.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; nothing is claimed then.
+    pub async fn claim_due(
+        &self,
+        now_micros: i64,
+        lost_before: i64,
+        limit: u32,
+    ) -> Result<Vec<(String, i64)>> {
+        // A claim from the future was made under a clock that ran ahead; it must not hold anybody back.
+        let sql = format!(
+            "UPDATE connections SET announced_due = next_due_at, announced_at = ?1 WHERE id IN ( \
+             SELECT id FROM connections WHERE {IS_DUE} \
+             AND (announced_due IS NOT next_due_at OR announced_at NOT BETWEEN ?2 AND ?1) \
+             ORDER BY next_due_at LIMIT ?3) RETURNING id, next_due_at"
+        );
+        let params = vec![now_micros.into(), lost_before.into(), i64::from(limit).into()];
+        let found = self.db.query(Statement::new(sql, params)).await?;
+        let mut due = found
+            .rows
+            .into_iter()
+            .map(Row)
+            .map(|row| Ok((row.text("id")?, row.integer("next_due_at")?)))
+            .collect::<Result<Vec<_>>>()?;
+        // RETURNING promises no order.
+        due.sort_by_key(|(_, due_at)| *due_at);
+        Ok(due)
+    }
+}
