@@ -50,6 +50,7 @@ impl Engine {
         let started = self.announce_due(now, silent_since).await?;
         self.announce().await;
         self.control.tidy_deliveries(now).await?;
+        self.control.tidy_answers(now).await?;
         let pruned = self.prune(now).await?;
         if started > 0 || woken > 0 || pruned > 0 {
             let ms = self.ports.clock.now_micros().saturating_sub(now) / 1_000;

@@ -1,5 +1,5 @@
 use fivetran_do::control::connections::ConnectionFilter;
-use fivetran_do::control::{Connection, Page};
+use fivetran_do::control::{Connection, Page, Scope};
 use serde_json::{Value, json};
 
 use crate::harness::{NEW_YEAR, World, block_on, shop_connection};
@@ -17,10 +17,14 @@ fn stored(world: &World, id: &str) -> Connection {
 }
 
 fn count(world: &World) -> usize {
-    block_on(world.services.control.connections(&ConnectionFilter::default(), &Page::first()))
-        .unwrap()
-        .items
-        .len()
+    block_on(world.services.control.connections(
+        &Scope::all("account"),
+        &ConnectionFilter::default(),
+        &Page::first(),
+    ))
+    .unwrap()
+    .items
+    .len()
 }
 
 #[test]

@@ -171,6 +171,11 @@ impl<'a> Comparison<'a> {
     fn object(&mut self, object: &str, ours: &BTreeMap<&'a str, (&'a Value, bool)>) {
         let row = OBJECTS.iter().find(|(name, _)| *name == object);
         let (_, published) = row.unwrap_or_else(|| panic!("{object} has no row"));
+        let known =
+            published.split(", ").map(|field| field.split([' ', '!']).next().unwrap()).collect::<Vec<_>>();
+        for name in ours.keys().filter(|name| !known.contains(*name)) {
+            self.differs(&format!("{object}.{name}"), "is ours");
+        }
         for field in published.split(", ") {
             let (name, kind) = field.split_once(' ').unwrap();
             let (name, required) = name.strip_suffix('!').map_or((name, false), |name| (name, true));

@@ -86,4 +86,22 @@ pub const DEVIATIONS: &[(&str, &[&str])] = &[
         "dbt projects are kept and not run, so testing one is a 400 that says so",
         &["POST /transformation-projects/{}/test"],
     ),
+    (
+        "published for this one of all deletions; deletions answer no data here",
+        &["DELETE /users/{}/connections/{}"],
+    ),
+    (
+        "required, and null for whoever never made a request: there is no true time to say",
+        &["User.logged_in_at"],
+    ),
+    (
+        "ours, beside the published ones: when the clock starts it next, its schedule in words, whether syncs carry everything, \
+         the column that says what is new",
+        &[
+            "Connection.next_sync_at",
+            "Connection.schedule_phrase",
+            "Connection.sync_mode",
+            "TableSettings.cursor_column",
+        ],
+    ),
 ];

@@ -1,5 +1,5 @@
 //! What Fivetran's specification of 2026-06-30 publishes, as facts: paths, query parameters, statuses, names and types of
-//! answered fields. Users, teams, roles and system keys are not here yet.
+//! answered fields.
 
 /// `method path?query status answer`. `{}` is a parameter, `X[]` a page of `X`, `-` no data. The old names
 /// (`/connectors`) are not listed: whatever is under `/connections` is there under them, too.
@@ -125,6 +125,53 @@ GET /webhooks/{} 200 Webhook
 PATCH /webhooks/{} 200 Webhook
 DELETE /webhooks/{} 200 -
 POST /webhooks/{}/test 200 WebhookTest
+GET /groups/{}/users?active 200 User[]
+POST /groups/{}/users 200 -
+DELETE /groups/{}/users/{} 200 -
+GET /roles 200 Role[]
+GET /system-keys 200 SystemKey[]
+POST /system-keys 201 SystemKey
+GET /system-keys/{} 200 SystemKey
+PATCH /system-keys/{} 200 SystemKey
+DELETE /system-keys/{} 200 -
+POST /system-keys/{}/rotate 200 SystemKey
+GET /teams 200 Team[]
+POST /teams 201 Team
+GET /teams/{} 200 Team
+PATCH /teams/{} 200 Team
+DELETE /teams/{} 200 -
+GET /teams/{}/connections 200 Membership[]
+POST /teams/{}/connections 201 Membership
+GET /teams/{}/connections/{} 200 Membership
+PATCH /teams/{}/connections/{} 200 Membership
+DELETE /teams/{}/connections/{} 200 -
+GET /teams/{}/groups 200 Membership[]
+POST /teams/{}/groups 201 Membership
+GET /teams/{}/groups/{} 200 Membership
+PATCH /teams/{}/groups/{} 200 Membership
+DELETE /teams/{}/groups/{} 200 -
+DELETE /teams/{}/role 200 -
+GET /teams/{}/users?active 200 TeamMember[]
+POST /teams/{}/users 201 TeamMember
+GET /teams/{}/users/{} 200 TeamMember
+PATCH /teams/{}/users/{} 200 TeamMember
+DELETE /teams/{}/users/{} 200 -
+GET /users?active 200 User[]
+POST /users 201 User
+DELETE /users/{} 200 -
+GET /users/{} 200 User
+PATCH /users/{} 200 User
+GET /users/{}/connections 200 Membership[]
+POST /users/{}/connections 201 Membership
+GET /users/{}/connections/{} 200 Membership
+PATCH /users/{}/connections/{} 200 Membership
+DELETE /users/{}/connections/{} 200 Membership
+GET /users/{}/groups 200 Membership[]
+POST /users/{}/groups 201 Membership
+GET /users/{}/groups/{} 200 Membership
+PATCH /users/{}/groups/{} 200 -
+DELETE /users/{}/groups/{} 200 -
+DELETE /users/{}/role 200 -
 ";
 
 /// Fields of the objects in answers, `!` where one is required. Types: `text`, `time` (RFC 3339), `int`, `bool`, `object`,
@@ -285,4 +332,24 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ("DestinationConfiguration", "virtual_warehouse text"),
     ("HybridAgentUse", "schema! text, service! text, connection_id! text"),
     ("HybridAgentFiles", "config_json! text, auth_json! text, docker_compose_yaml! text"),
+    (
+        "User",
+        "id! text, email! text, verified! bool, invited bool, picture text, phone text, role! text, active! bool, given_name text, family_name text, logged_in_at! time, created_at! time",
+    ),
+    (
+        "Role",
+        "name! text, description text, scope! [text], is_custom! bool, is_deprecated! bool, replacement_role_name! text",
+    ),
+    (
+        "SystemKey",
+        "id text, name text, key text, secret text, permissions [Permission], created_at time, updated_at time, expired_at time, last_used_at time",
+    ),
+    ("Team", "id! text, name text, description text, role! text"),
+    ("Membership", "id! text, role! text, created_at! time"),
+    ("TeamMember", "user_id! text, role! text, created_at! time"),
+    (
+        "Permission",
+        "resource_type ACCOUNT|USER|WEBHOOK|TEAM|ROLES|DESTINATION|TRANSFORMATION|REMOTE_EXECUTION_AGENT|CONNECTOR, access_level NONE|READ|MANAGE, resource_filter ResourceFilter",
+    ),
+    ("ResourceFilter", "ids [text], group_ids [text]"),
 ];

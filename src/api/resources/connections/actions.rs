@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::body::ConnectionBody;
 use super::edit::next_due;
 use super::{EDIT_ATTEMPTS, events, found};
+use crate::api::access::Needs;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
@@ -16,6 +17,7 @@ use crate::api::router::{Method, Route, handler};
 use crate::api::{Services, setup};
 use crate::control::{Connection, DueChange, LogEvent, SetupState, SyncStateChange};
 use crate::core::Error;
+use crate::core::access::Access;
 use crate::core::catalog::StreamName;
 use crate::core::schedule::Zone;
 use crate::engine::{StartOutcome, StartRequest, Trigger};
@@ -29,18 +31,18 @@ pub(crate) fn routes() -> Vec<Route> {
     const RESYNC_TABLES: &str = "/v1/connections/{connection_id}/schemas/tables/resync";
     const RESYNC_TABLE: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/resync";
     vec![
-        Route::new(Method::Post, TEST, "Run setup tests", handler!(test => ConnectionBody)),
-        Route::new(Method::Post, SYNC, "Sync now", handler!(sync, SyncBody => StartedBody)).details(
+        Route::new(Method::Post, TEST, "Run setup tests", Needs::connection(Access::Edit), handler!(test => ConnectionBody)),
+        Route::new(Method::Post, SYNC, "Sync now", Needs::connection(Access::Edit), handler!(sync, SyncBody => StartedBody)).details(
             "A sync that runs already is left alone, or with force cancelled and started anew. A paused connection is \
              not synced.",
         ),
-        Route::new(Method::Post, FORCE, "Sync now, cancelling a running sync", handler!(force => StartedBody)),
-        Route::new(Method::Post, RESYNC, "Read all history again", handler!(resync, ResyncBody => StartedBody)),
-        Route::new(Method::Get, STATE, "Read the cursors", handler!(state => StateBody)),
-        Route::new(Method::Patch, STATE, "Replace the cursors", handler!(set_state, NewState => StateBody))
+        Route::new(Method::Post, FORCE, "Sync now, cancelling a running sync", Needs::connection(Access::Edit), handler!(force => StartedBody)),
+        Route::new(Method::Post, RESYNC, "Read all history again", Needs::connection(Access::Edit), handler!(resync, ResyncBody => StartedBody)),
+        Route::new(Method::Get, STATE, "Read the cursors", Needs::connection(Access::Read), handler!(state => StateBody)),
+        Route::new(Method::Patch, STATE, "Replace the cursors", Needs::connection(Access::Edit), handler!(set_state, NewState => StateBody))
             .details("Not possible while a sync runs."),
-        Route::new(Method::Post, RESYNC_TABLES, "Read all history of some tables again", handler!(resync_tables, Scope)),
-        Route::new(Method::Post, RESYNC_TABLE, "Read all history of a table again", handler!(resync_table)),
+        Route::new(Method::Post, RESYNC_TABLES, "Read all history of some tables again", Needs::connection(Access::Edit), handler!(resync_tables, Scope)),
+        Route::new(Method::Post, RESYNC_TABLE, "Read all history of a table again", Needs::connection(Access::Edit), handler!(resync_table)),
     ]
 }
 

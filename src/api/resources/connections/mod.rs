@@ -10,13 +10,16 @@ mod reconcile;
 pub(crate) use body::ConnectionBody;
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::control::Connection;
+use crate::control::ObjectKind;
 use crate::control::connections::ConnectionFilter;
+use crate::core::access::{Access, Resource};
 use crate::core::fault_point::FaultPoint;
 
 /// How often an edit is tried again when another edit came between reading and saving.
@@ -26,7 +29,7 @@ pub(crate) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/connections";
     const ONE: &str = "/v1/connections/{connection_id}";
     let mut routes = vec![
-        Route::new(Method::Get, LIST, "List connections", handler!(list => Items<ConnectionBody>)).query(&[
+        Route::new(Method::Get, LIST, "List connections", Needs::anywhere(Resource::Connector, Access::Read), handler!(list => Items<ConnectionBody>)).query(&[
             ("group_id", "Only connections of this group"),
             ("schema", "Only connections of exactly this name"),
             ("cursor", CURSOR),
@@ -35,7 +38,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(
             Method::Post,
             LIST,
-            "Create a connection",
+            "Create a connection", Needs::in_body(Resource::Connector, Access::Create, &[(ObjectKind::Group, "/group_id")]),
             handler!(create::create, create::NewConnectionBody => ConnectionBody),
         )
         .status(201)
@@ -45,11 +48,11 @@ pub(crate) fn routes() -> Vec<Route> {
              pass. The connection's name is config.schema_prefix (databases), or config.schema with config.table where \
              there is one; it never changes.",
         ),
-        Route::new(Method::Get, ONE, "Read a connection", handler!(get => ConnectionBody)),
+        Route::new(Method::Get, ONE, "Read a connection", Needs::connection(Access::Read), handler!(get => ConnectionBody)),
         Route::new(
             Method::Patch,
             ONE,
-            "Change a connection",
+            "Change a connection", Needs::connection(Access::Edit),
             handler!(edit::edit, edit::ConnectionPatch => ConnectionBody),
         )
         .details(
@@ -57,7 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
              cancels a running sync: what is durable stays, and the next sync goes on from there. A running sync is \
              started over when config or sync_mode changes; other changes do not touch it.",
         ),
-        Route::new(Method::Delete, ONE, "Delete a connection", handler!(delete))
+        Route::new(Method::Delete, ONE, "Delete a connection", Needs::connection(Access::Manage), handler!(delete))
             .details(
                 "A running sync is cancelled. Its history is deleted with it; the data at the destination is not touched.",
             ),
@@ -83,7 +86,8 @@ pub(crate) async fn listed(
         group_id: group_id.or_else(|| call.query("group_id")).map(str::to_owned),
         schema_name: call.query("schema").map(str::to_owned),
     };
-    let listing = services.control.connections(&filter, &call.page()?).await?;
+    let listing =
+        services.control.connections(&call.scope(Resource::Connector), &filter, &call.page()?).await?;
     let now = services.ports.clock.now_micros();
     Ok(Items::of(listing, |connection| ConnectionBody::short(connection, now)))
 }
