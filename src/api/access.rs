@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Services;
 use super::error::{ApiError, ApiResult};
 use super::request::Call;
+use crate::control::accounts::OWNER_ACCOUNT;
 use crate::control::{ObjectKind, Placed, Scope};
 use crate::core::access::{Access, Permissions, Place, Resource};
 use crate::core::roles::{self, Role, RoleScope};
@@ -32,6 +33,7 @@ enum Of {
     /// The objects that the body names.
     InBody(Resource, Access),
     Everything,
+    Deployment,
 }
 
 impl Needs {
@@ -41,6 +43,9 @@ impl Needs {
     pub(crate) const KEY: Self = Self::of(Of::Key);
     /// All rights to everything in the account.
     pub(crate) const EVERYTHING: Self = Self::of(Of::Everything);
+
+    /// To look at the account that owns the deployment: what the route tells is about all accounts.
+    pub(crate) const DEPLOYMENT: Self = Self::of(Of::Deployment);
 
     const fn of(of: Of) -> Self {
         Self { of, body: &[] }
@@ -128,6 +133,9 @@ pub(crate) async fn authorize(services: &Services, call: &Call<'_>, needs: Needs
     let own = &call.caller.permissions;
     let allowed = match needs.of {
         Of::Nothing | Of::Key => true,
+        Of::Deployment => {
+            call.caller.account_id == OWNER_ACCOUNT && own.throughout(Resource::Account, Access::Read)
+        }
         Of::Everything => own.cover(&Permissions::everything()),
         Of::Anywhere(resource, access) => own.anywhere(resource, access),
         Of::Throughout(resource, access) => own.throughout(resource, access),

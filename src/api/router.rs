@@ -89,26 +89,24 @@ async fn serve(
         .map(|(name, value)| Ok((name.to_owned(), decode(name, value)?)))
         .collect::<ApiResult<Vec<_>>>()?;
     let query = url::form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
-    match (route.run, caller) {
-        (Run::Envelope(_), None) => {
-            Err(Error::internal("A route for everybody answers in the envelope").into())
-        }
-        (Run::Envelope(run), Some(caller)) => {
-            let call = Call { request, path, query, caller };
-            authorize(services, &call, route.needs).await?;
+    let Some(caller) = caller else {
+        return match route.run {
+            Run::Plain(run) => run(services),
+            _ => Err(Error::internal("A route for everybody answers as if it knew who asks").into()),
+        };
+    };
+    let call = Call { request, path, query, caller };
+    authorize(services, &call, route.needs).await?;
+    match route.run {
+        Run::Envelope(run) => {
             let work = async {
                 let envelope = run(services, &call, &route.body_schema).await?;
                 Ok(ApiResponse::json(route.status, &envelope))
             };
             once(services, &call, work).await
         }
-        (Run::Guarded(run), Some(caller)) => {
-            let call = Call { request, path, query, caller };
-            authorize(services, &call, route.needs).await?;
-            run(services).await
-        }
-        (Run::Guarded(_), None) => Err(Error::internal("A guarded route has no caller").into()),
-        (Run::Plain(run), _) => run(services),
+        Run::Plain(run) => run(services),
+        Run::Guarded(run) => run(services).await,
     }
 }
 

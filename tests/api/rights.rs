@@ -280,3 +280,17 @@ fn lists_show_only_what_their_reader_may_see() {
     assert_eq!(ids(&key, "/v1/groups"), [other.group]);
     assert_eq!(world.as_key(&key, "GET", "/v1/transformations", None).status, 403);
 }
+
+#[test]
+fn only_the_account_of_the_deployment_reads_the_numbers_of_all_accounts() {
+    let world = World::new();
+    let foreign = block_on(world.services.control.create_account("Other")).unwrap();
+    let status = |key: &KeyPair| {
+        let mut request = crate::harness::request("GET", "/metrics", None);
+        request.headers[0].1 = crate::harness::basic(&key.api_key, key.api_secret.expose());
+        block_on(fivetran_do::api::handle(&world.services, request)).status
+    };
+    assert_eq!(status(&world.user(&foreign.id, "eve", Some("Account Administrator")).1), 403);
+    assert_eq!(status(&world.user("account", "bob", None).1), 403);
+    assert_eq!(status(&world.user("account", "ada", Some("Account Reviewer")).1), 200);
+}

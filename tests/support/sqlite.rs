@@ -39,11 +39,14 @@ impl SqliteDatabase {
         Self::over(Lent { kind: None, connection: Some(Connection::open_in_memory().unwrap()) })
     }
 
-    /// An empty database with the tables of `schema`, reused as [`MemoryLocalSql::reused`] is.
+    /// A database as `schema` leaves it, reused as [`MemoryLocalSql::reused`] is.
     pub fn reused(kind: &'static str, schema: &str) -> Self {
         let connection = Lent::of(kind);
         if table_names(&connection).is_empty() {
             connection.execute_batch(schema).unwrap();
+            keep_first_rows(&connection);
+        } else {
+            restore_first_rows(&connection);
         }
         Self::over(connection)
     }
@@ -246,6 +249,28 @@ fn table_names(connection: &Connection) -> Vec<String> {
     let mut select = connection.prepare_cached(sql).unwrap();
     let names = select.query_map([], |row| row.get(0)).unwrap();
     names.map(Result::unwrap).collect()
+}
+
+/// Copies the rows that a schema brings along to where [`empty`] does not look.
+fn keep_first_rows(connection: &Connection) {
+    for name in table_names(connection) {
+        let filled = format!("SELECT EXISTS (SELECT 1 FROM \"{name}\")");
+        if connection.query_row(&filled, [], |row| row.get(0)).unwrap() {
+            let copy = format!("CREATE TEMP TABLE \"first_{name}\" AS SELECT * FROM \"{name}\"");
+            connection.execute_batch(&copy).unwrap();
+        }
+    }
+}
+
+/// Puts them back, in the order in which the tables were made: those that are referred to come first.
+fn restore_first_rows(connection: &Connection) {
+    let sql = "SELECT substr(name, 7) FROM sqlite_temp_schema WHERE name LIKE 'first\\_%' ESCAPE '\\' ORDER BY rowid";
+    let mut select = connection.prepare_cached(sql).unwrap();
+    let names = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    for name in names.map(Result::unwrap) {
+        let copy = format!("INSERT INTO \"{name}\" SELECT * FROM temp.\"first_{name}\"");
+        connection.prepare_cached(&copy).unwrap().execute([]).unwrap();
+    }
 }
 
 /// Empties every table. One that others refer to waits for the next round: a pragma that defers the check would make

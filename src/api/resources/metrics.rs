@@ -21,7 +21,7 @@ const STATES: [&str; 5] = ["SUCCESSFUL", "FAILURE", "FAILURE_WITH_TASK", "RESCHE
 pub(crate) fn routes() -> Vec<Route> {
     let run: Answering = |services| Box::pin(answer(services));
     let summary = "Counters and gauges in OpenMetrics text";
-    vec![Route::new(Method::Get, "/metrics", summary, Needs::EVERYTHING, (Run::Guarded(run), None, None))]
+    vec![Route::new(Method::Get, "/metrics", summary, Needs::DEPLOYMENT, (Run::Guarded(run), None, None))]
 }
 
 async fn answer(services: &Services) -> ApiResult<ApiResponse> {
