@@ -524,7 +524,7 @@ export interface Transformation {
   type: TransformationType
   status: string
   paused: boolean
-  schedule: Record<string, unknown>
+  schedule: TransformationSchedule
   transformation_config: Record<string, unknown>
   output_model_names: string[]
   created_at: Timestamp
@@ -569,7 +569,7 @@ export interface TransformationProject {
   group_id: string
   created_at: Timestamp
   created_by_id: string
-  setup_tests: unknown[]
+  setup_tests: SetupTest[]
   project_config: Record<string, unknown>
 }
 
