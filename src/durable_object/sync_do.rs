@@ -76,10 +76,9 @@ impl SyncDo {
             storage.set_alarm(when).await.map_err(|error| failed("set an alarm", &error))?;
         }
         if let (Some(run_id), true) = (run_id, effects.wake > 0) {
-            let queue = JobQueue::new(&self.env)?;
-            for _ in 0..effects.wake {
-                queue.send(&Message::Work { run_id: run_id.to_owned() }, 0).await?;
-            }
+            let wakes =
+                (0..effects.wake).map(|_| Message::Work { run_id: run_id.to_owned() }).collect::<Vec<_>>();
+            JobQueue::new(&self.env)?.send(&wakes).await?;
         }
         Ok(())
     }

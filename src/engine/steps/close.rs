@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::control::{LogLevel, RunFinished, RunTask};
 use crate::core::error::ErrorReport;
-use crate::core::run::Counts;
 use crate::core::retry::LONGEST_WAIT_MS;
+use crate::core::run::Counts;
 use crate::core::{ErrorKind, Result};
 use crate::engine::protocol::{Conclusion, ConnectorRequest, Outcome, RunSpec};
 use crate::engine::{Engine, RunProgress};
