@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::core::Result;
+use crate::core::fault_point::FaultPoint;
 use crate::core::redact::Secret;
 
 /// Wall clock.
@@ -352,6 +353,16 @@ pub trait Bindings {
     fn hyperdrive(&self, binding: &str) -> Result<Secret>;
 }
 
+/// Told when the engine stands between two effects, so that a test can end it there.
+#[async_trait(?Send)]
+pub trait Faults {
+    /// The border was reached, on behalf of a run or connection (its id).
+    ///
+    /// # Errors
+    /// When the test wants something to fail there.
+    async fn reach(&self, point: FaultPoint, id: &str) -> Result<()>;
+}
+
 /// The ports a source or destination is built from. Cheap to clone.
 #[derive(Clone)]
 pub struct Ports {
@@ -367,4 +378,19 @@ pub struct Ports {
     pub http: Rc<dyn Http>,
     /// Named bindings.
     pub bindings: Rc<dyn Bindings>,
+    /// Who is told of borders between two effects: nobody, in production.
+    pub faults: Option<Rc<dyn Faults>>,
+}
+
+impl Ports {
+    /// Stands at a border between two effects, on behalf of a run or connection.
+    ///
+    /// # Errors
+    /// What a test wants to fail here; never in production.
+    pub async fn reach(&self, point: FaultPoint, id: &str) -> Result<()> {
+        match &self.faults {
+            None => Ok(()),
+            Some(faults) => faults.reach(point, id).await,
+        }
+    }
 }

@@ -89,7 +89,8 @@ impl Run {
 }
 
 fn spec() -> RunSpec {
-    RunSpec { connection_id: "crm".into(), run_id: "crm.1".into(), number: 1, started_at: START }
+    let trigger = fivetran_do::engine::Trigger::Manual;
+    RunSpec { connection_id: "crm".into(), run_id: "crm.1".into(), number: 1, started_at: START, trigger }
 }
 
 fn selected() -> SelectedStream {
@@ -112,7 +113,7 @@ fn selected() -> SelectedStream {
     let selection = select(&stream, &ConnectionSettings::default(), None, false, &target).unwrap();
     let columns = selection.source_columns();
     let request = StreamRequest { stream, columns, mode: SyncMode::Incremental, cursor_column: None };
-    SelectedStream { request, selection }
+    SelectedStream { request, selection, definition: String::new() }
 }
 
 fn load() -> TableLoad {

@@ -20,7 +20,7 @@ use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trig
 use fivetran_do::ports::{LocalSql, SqlDatabase, SqlValue, Statement};
 use support::deployment::define;
 use support::ledger::{self, IDS, Ledger};
-use support::world::{World, finish, step};
+use support::world::{Step, World, finish};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
@@ -328,7 +328,7 @@ fn i4_a_source_that_is_silent_for_longer_than_a_lease_does_not_cost_its_worker_t
     for _ in 0..5 * LEASE_MS / 20_000 {
         let messages = deployment.world.0.queue.take();
         workers.extend(messages.into_iter().map(|message| deployment.world.worker(message)));
-        workers.retain_mut(|worker| (0..200).all(|_| step(worker).is_none()));
+        workers.retain_mut(|worker| (0..200).all(|_| matches!(deployment.world.step(worker), Step::Waits)));
         deployment.world.advance(20 * SECOND);
         deployment.world.fire_alarms();
     }
@@ -338,7 +338,7 @@ fn i4_a_source_that_is_silent_for_longer_than_a_lease_does_not_cost_its_worker_t
     assert_eq!(attempts, [[SqlValue::Text("1".to_owned())]], "nobody took an order over");
     deployment.ledger.borrow_mut().silent = false;
     for _ in 0..PATIENCE {
-        workers.retain_mut(|worker| step(worker).is_none());
+        workers.retain_mut(|worker| matches!(deployment.world.step(worker), Step::Waits));
     }
     deployment.work();
     let run = deployment.run();

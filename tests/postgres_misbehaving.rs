@@ -12,7 +12,7 @@ use std::time::Duration;
 use fivetran_do::connectors::{BatchSink, SyncMode};
 use fivetran_do::core::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
-use support::postgres::{Database, Reader, Rows, Server, big_table, plan};
+use support::postgres::{Database, Reader, Rows, Server, big_table, plan, read_all};
 use support::proxy::{Fault, Proxy};
 use tokio::time::Instant;
 

@@ -35,7 +35,7 @@ const DAY_MINUTES: i64 = 1_440;
 
 /// What a steady run of one small table does, counted by `a_steady_run_costs_this_much`: queries of the control plane, one of
 /// them by the destination's object.
-const QUERIES_PER_RUN: i64 = 20;
+const QUERIES_PER_RUN: i64 = 22;
 /// Those of them that open the run.
 const QUERIES_PER_START: i64 = 5;
 /// Rows of the control plane's D1. Read: one or two a query. Written: 9 rows besides the claim, and 10 entries of indexes
@@ -43,8 +43,8 @@ const QUERIES_PER_START: i64 = 5;
 const ROWS_READ_PER_RUN: f64 = 40.0;
 const ROWS_WRITTEN_PER_RUN: f64 = 19.0;
 /// Calls to Durable Objects, and the rows that the run's and the connection's write, entries of indexes included.
-const OBJECT_CALLS_PER_RUN: f64 = 48.0;
-const OBJECT_ROWS_PER_RUN: f64 = 100.0;
+const OBJECT_CALLS_PER_RUN: f64 = 20.0;
+const OBJECT_ROWS_PER_RUN: f64 = 75.0;
 
 /// A deployment.
 struct Plant {

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::Services;
 use super::error::{ApiError, ApiResult};
-use super::request::{ApiRequest, Caller};
+use super::request::ApiRequest;
+use crate::control::identity::Identity;
 use crate::core::redact::Secret;
 
 /// The deployment's own key, from Worker secrets. Where a half is empty, the key fits nobody.
@@ -35,7 +36,7 @@ fn difference(one: &str, other: &str) -> u8 {
 }
 
 /// Finds out who asks.
-pub(crate) async fn authenticate(services: &Services, request: &ApiRequest) -> ApiResult<Caller> {
+pub(crate) async fn authenticate(services: &Services, request: &ApiRequest) -> ApiResult<Identity> {
     let header = request.header("authorization").map(str::trim).filter(|header| !header.is_empty());
     let Some(header) = header else {
         return Err(refused("Missing authorization header"));
@@ -49,12 +50,9 @@ pub(crate) async fn authenticate(services: &Services, request: &ApiRequest) -> A
     let pair = String::from_utf8(pair).map_err(|_| invalid())?;
     let (key, secret) = pair.split_once(':').ok_or_else(invalid)?;
     if services.root_key.is(key, secret) {
-        return Ok(Caller::Owner);
+        return Ok(Identity::owner());
     }
-    match services.control.api_key_id(key, &Secret::new(secret)).await? {
-        Some(id) => Ok(Caller::Key(id)),
-        None => Err(invalid()),
-    }
+    services.control.identify(key, &Secret::new(secret)).await?.ok_or_else(invalid)
 }
 
 fn refused(message: &str) -> ApiError {

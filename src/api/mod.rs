@@ -1,6 +1,6 @@
 //! The REST API, in Fivetran's shapes.
 //!
-//! A request walks through [`router`] (which resource?), [`auth`] (who asks?), [`conform`] (is the body what the
+//! A request walks through [`router`] (which resource?), [`auth`] (who asks?), [`access`] (may they?), [`conform`] (is the body what the
 //! resource takes?), one function of a file in [`resources`], and back through [`response`]. The table of routes is also
 //! what [`openapi`] is generated from, so the document cannot say anything else than the code does.
 //!
@@ -8,12 +8,15 @@
 //! they are. No web framework: they bring an executor, a body abstraction and a kilobyte of types for every route, and
 //! the routing itself is one `matchit` look-up.
 
+mod access;
 mod auth;
 mod config;
 mod conform;
 mod cursor;
 mod error;
+mod idempotency;
 mod openapi;
+mod rate_limit;
 mod request;
 mod resources;
 mod response;
@@ -24,6 +27,7 @@ mod timestamp;
 use std::rc::Rc;
 
 pub use auth::RootKey;
+pub use rate_limit::{DEFAULT_PER_HOUR, RateLimits};
 pub use request::ApiRequest;
 pub use response::ApiResponse;
 pub use router::dispatch as handle;
@@ -46,6 +50,8 @@ pub struct Services {
     pub public_url: String,
     /// The deployment's own key.
     pub root_key: RootKey,
+    /// How much each key may still ask.
+    pub rate_limits: Rc<RateLimits>,
     /// The connectors on offer.
     pub connectors: &'static [ConnectorType],
     /// The destinations on offer.
@@ -67,6 +73,7 @@ impl Services {
             ports,
             public_url: public_url.into(),
             root_key,
+            rate_limits: Rc::new(RateLimits::new(DEFAULT_PER_HOUR)),
             connectors: CONNECTORS,
             destinations: DESTINATIONS,
         }

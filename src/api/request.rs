@@ -8,6 +8,7 @@ use super::conform::conform;
 use super::cursor;
 use super::error::{ApiError, ApiResult};
 use crate::control::Page;
+use crate::control::identity::Identity;
 use crate::core::limits::API_MAX_BODY_BYTES;
 use crate::core::{Error, Result};
 
@@ -92,15 +93,6 @@ impl ApiRequest {
     }
 }
 
-/// Who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// The deployment's own key.
-    Owner,
-    /// A key of the table, by id.
-    Key(String),
-}
-
 /// A request on its way to a resource.
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a ApiRequest,
@@ -108,7 +100,7 @@ pub(crate) struct Call<'a> {
     pub(crate) path: Vec<(String, String)>,
     /// Decoded query by name.
     pub(crate) query: Vec<(String, String)>,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Identity,
 }
 
 impl Call<'_> {

@@ -77,14 +77,15 @@ impl ApiResponse {
     /// An answer in JSON.
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
-            Ok(body) => Self {
-                status,
-                headers: vec![("content-type".to_owned(), "application/json;charset=utf-8".to_owned())],
-                body: Bytes::from(body),
-                fault: None,
-            },
+            Ok(body) => Self::json_text(status, Bytes::from(body)),
             Err(error) => Self::from(ApiError::from(Error::from(error))),
         }
+    }
+
+    /// An answer that is JSON already.
+    pub(crate) fn json_text(status: u16, body: Bytes) -> Self {
+        let content_type = ("content-type".to_owned(), "application/json;charset=utf-8".to_owned());
+        Self { status, headers: vec![content_type], body, fault: None }
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {

@@ -8,9 +8,12 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
+use super::access::{Needs, authorize};
 use super::auth::authenticate;
 use super::error::{ApiError, ApiResult};
-use super::request::{ApiRequest, Call, Caller};
+use super::idempotency::once;
+use super::rate_limit::Allowance;
+use super::request::{ApiRequest, Call};
 use super::response::{ApiResponse, Envelope};
 use super::{Services, resources};
 use crate::core::Error;
@@ -19,10 +22,15 @@ use crate::core::Error;
 pub async fn dispatch(services: &Services, request: ApiRequest) -> ApiResponse {
     // Without entropy there is no id, and an answer without one is better than none.
     let request_id = services.control.new_id().unwrap_or_default();
-    let mut response = match serve(services, &request).await {
+    let mut allowance = None;
+    let mut response = match serve(services, &request, &mut allowance).await {
         Ok(response) => response,
         Err(error) => ApiResponse::from(error),
     };
+    if let Some(Allowance { limit, remaining, .. }) = allowance {
+        response.set("x-rate-limit", limit.to_string());
+        response.set("x-rate-limit-remaining", remaining.to_string());
+    }
     response.set("x-request-id", request_id);
     response.set("cache-control", "no-store");
     if request.method == "HEAD" {
@@ -31,7 +39,11 @@ pub async fn dispatch(services: &Services, request: ApiRequest) -> ApiResponse {
     response
 }
 
-async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiResponse> {
+async fn serve(
+    services: &Services,
+    request: &ApiRequest,
+    allowance: &mut Option<Allowance>,
+) -> ApiResult<ApiResponse> {
     let router = ROUTER.as_ref().map_err(|message| Error::internal(message.clone()))?;
     let public = !(request.path == "/v1" || request.path.starts_with("/v1/"));
     let path = match request.path.trim_end_matches('/') {
@@ -41,11 +53,18 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
     let found = router.paths.at(path);
     let guarded = found.as_ref().map_or(!public, |found| found.value.guarded(&request.method));
     // Who is not known learns nothing, not even which paths there are. `OPTIONS` carries no credentials in browsers.
-    let caller = if guarded && request.method != "OPTIONS" {
-        authenticate(services, request).await?
-    } else {
-        Caller::Owner
+    let caller = match guarded && request.method != "OPTIONS" {
+        true => Some(authenticate(services, request).await?),
+        false => None,
     };
+    if let Some(caller) = &caller {
+        *allowance = services.rate_limits.take(&caller.key_id, services.ports.clock.now_micros());
+        if let Some(seconds) = allowance.and_then(|allowance| allowance.retry_after) {
+            let message = format!("This API key asks too much. Ask again in {seconds} seconds");
+            return Err(ApiError::new(429, "TooManyRequests", message)
+                .with_header("retry-after", seconds.to_string()));
+        }
+    }
     let Ok(found) = found else {
         let message =
             format!("There is no such path. The paths are listed at {}/v1/openapi.json", services.public_url);
@@ -70,11 +89,21 @@ async fn serve(services: &Services, request: &ApiRequest) -> ApiResult<ApiRespon
         .map(|(name, value)| Ok((name.to_owned(), decode(name, value)?)))
         .collect::<ApiResult<Vec<_>>>()?;
     let query = url::form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
+    let Some(caller) = caller else {
+        return match route.run {
+            Run::Plain(run) => run(services),
+            _ => Err(Error::internal("A route for everybody answers as if it knew who asks").into()),
+        };
+    };
     let call = Call { request, path, query, caller };
+    authorize(services, &call, route.needs).await?;
     match route.run {
         Run::Envelope(run) => {
-            let envelope = run(services, &call, &route.body_schema).await?;
-            Ok(ApiResponse::json(route.status, &envelope))
+            let work = async {
+                let envelope = run(services, &call, &route.body_schema).await?;
+                Ok(ApiResponse::json(route.status, &envelope))
+            };
+            once(services, &call, work).await
         }
         Run::Plain(run) => run(services),
         Run::Guarded(run) => run(services).await,
@@ -175,6 +204,8 @@ pub(crate) struct Route {
     pub(crate) status: u16,
     /// Query parameters, with what they do.
     pub(crate) query: &'static [(&'static str, &'static str)],
+    /// What it demands of who asks.
+    pub(crate) needs: Needs,
     pub(crate) run: Run,
     pub(crate) body: Option<SchemaOf>,
     pub(crate) data: Option<SchemaOf>,
@@ -195,6 +226,7 @@ impl Route {
         method: Method,
         path: &str,
         summary: &'static str,
+        needs: Needs,
         (run, body, data): (Run, Option<SchemaOf>, Option<SchemaOf>),
     ) -> Self {
         let body_schema = body.map(inline_schema).unwrap_or_default();
@@ -206,6 +238,7 @@ impl Route {
             details: "",
             status: 200,
             query: &[],
+            needs,
             run,
             body,
             data,
@@ -322,7 +355,7 @@ impl Methods {
     /// Only the plain answers are for everybody. An unknown method is as guarded as the path's other methods.
     fn guarded(&self, method: &str) -> bool {
         let route = self.route(method).or_else(|| self.0.values().next());
-        route.is_some_and(|route| !matches!(route.run, Run::Plain(_)))
+        route.is_some_and(|route| !route.needs.is_public())
     }
 
     fn allow(&self) -> String {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::log_events::{LogEvent, insert, stored};
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
+use super::scope::{Owned, Scope};
 use super::vault::SealedJson;
 use super::{ControlPlane, Vault};
 use crate::connectors::{SetupTest, SyncMode};
@@ -179,6 +180,12 @@ pub struct NewConnection {
     pub next_due_at: Option<i64>,
 }
 
+const OWNED: Owned = Owned {
+    account: "(SELECT g.account_id FROM groups AS g WHERE g.id = connections.group_id)",
+    id: "id",
+    group: "group_id",
+};
+
 /// Which connections a listing shows.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionFilter {
@@ -203,11 +210,16 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn connections(&self, filter: &ConnectionFilter, page: &Page) -> Result<Listing<Connection>> {
+    pub async fn connections(
+        &self,
+        scope: &Scope,
+        filter: &ConnectionFilter,
+        page: &Page,
+    ) -> Result<Listing<Connection>> {
         let [created_at, id] = page.position();
         let mut params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
         // Only the conditions there are: `?4 IS NULL OR …` would keep SQLite from the group's index.
-        let mut conditions = String::new();
+        let mut conditions = scope.condition(&OWNED, &mut params)?;
         for (column, wanted) in [("group_id", &filter.group_id), ("schema_name", &filter.schema_name)] {
             if let Some(wanted) = wanted {
                 params.push(wanted.as_str().into());
@@ -215,7 +227,7 @@ impl ControlPlane {
             }
         }
         let sql = format!(
-            "SELECT {COLUMNS} FROM connections WHERE (created_at, id) > (?1, ?2){conditions} \
+            "SELECT {COLUMNS} FROM connections WHERE (created_at, id) > (?1, ?2) AND {conditions} \
              ORDER BY created_at, id LIMIT ?3"
         );
         let found = self.db.query(Statement::new(sql, params)).await?;

@@ -5,11 +5,18 @@ use serde_json::Value;
 
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
+use super::scope::{Owned, Scope};
 use super::{ControlPlane, Vault};
 use crate::core::Result;
 use crate::ports::Statement;
 
 const COLUMNS: &str = "id, group_id, body_sealed, created_by, created_at, updated_at";
+
+const OWNED: Owned = Owned {
+    account: "(SELECT g.account_id FROM groups AS g WHERE g.id = definitions.group_id)",
+    id: "id",
+    group: "group_id",
+};
 
 /// A document.
 #[derive(Clone, Debug)]
@@ -46,15 +53,18 @@ impl ControlPlane {
     pub async fn definitions(
         &self,
         kind: &str,
+        scope: &Scope,
         group_id: Option<&str>,
         page: &Page,
     ) -> Result<Listing<Definition>> {
         let [created_at, id] = page.position();
+        let mut params =
+            vec![kind.into(), created_at, id, (i64::from(page.limit) + 1).into(), group_id.into()];
+        let own = scope.condition(&OWNED, &mut params)?;
         let sql = format!(
             "SELECT {COLUMNS} FROM definitions WHERE kind = ?1 AND (created_at, id) > (?2, ?3) \
-             AND (?5 IS NULL OR group_id = ?5) ORDER BY created_at, id LIMIT ?4"
+             AND (?5 IS NULL OR group_id = ?5) AND {own} ORDER BY created_at, id LIMIT ?4"
         );
-        let params = vec![kind.into(), created_at, id, (i64::from(page.limit) + 1).into(), group_id.into()];
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::connections::{read_word, word};
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
+use super::scope::{Owned, Scope};
 use super::vault::SealedJson;
 use super::{ControlPlane, SetupState, Vault};
 use crate::connectors::SetupTest;
@@ -14,6 +15,12 @@ use crate::ports::Statement;
 
 const COLUMNS: &str = "id, service, config_public, config_sealed, region, time_zone_offset, \
     daylight_saving_time_enabled, setup_status, setup_tests, created_at, updated_at";
+
+const OWNED: Owned = Owned {
+    account: "(SELECT g.account_id FROM groups AS g WHERE g.id = destinations.id)",
+    id: "id",
+    group: "id",
+};
 
 /// A destination as the user defined it.
 #[derive(Clone, Debug)]
@@ -89,13 +96,14 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn destinations(&self, page: &Page) -> Result<Listing<DestinationRecord>> {
+    pub async fn destinations(&self, scope: &Scope, page: &Page) -> Result<Listing<DestinationRecord>> {
         let [created_at, id] = page.position();
+        let mut params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
+        let own = scope.condition(&OWNED, &mut params)?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM destinations WHERE (created_at, id) > (?1, ?2) \
+            "SELECT {COLUMNS} FROM destinations WHERE (created_at, id) > (?1, ?2) AND {own} \
              ORDER BY created_at, id LIMIT ?3"
         );
-        let params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;

@@ -3,8 +3,11 @@
 use super::ControlPlane;
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
+use super::scope::{Owned, Scope};
 use crate::core::Result;
 use crate::ports::Statement;
+
+const OWNED: Owned = Owned { account: "account_id", id: "id", group: "id" };
 
 /// A group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +35,14 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn groups(&self, page: &Page) -> Result<Listing<Group>> {
+    pub async fn groups(&self, scope: &Scope, page: &Page) -> Result<Listing<Group>> {
         let [created_at, id] = page.position();
-        let sql = "SELECT id, name, created_at FROM groups WHERE (created_at, id) > (?1, ?2) \
-            ORDER BY created_at, id LIMIT ?3";
-        let params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
+        let mut params = vec![created_at, id, (i64::from(page.limit) + 1).into()];
+        let own = scope.condition(&OWNED, &mut params)?;
+        let sql = format!(
+            "SELECT id, name, created_at FROM groups WHERE (created_at, id) > (?1, ?2) AND {own} \
+             ORDER BY created_at, id LIMIT ?3"
+        );
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items = found.rows.into_iter().map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |group| Keyset {

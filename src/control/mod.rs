@@ -12,15 +12,22 @@ pub mod destinations;
 mod due;
 pub mod groups;
 mod hash_salts;
+pub mod idempotency;
+pub mod identity;
 pub mod log_events;
+pub mod memberships;
 pub mod metrics;
 pub mod page;
+pub mod places;
 mod projections;
 pub mod receivers;
 mod retention;
 pub(crate) mod row;
 pub mod runs;
+pub mod scope;
 pub mod streams;
+pub mod teams;
+pub mod users;
 pub mod vault;
 
 use std::rc::Rc;
@@ -30,8 +37,10 @@ pub use destinations::DestinationRecord;
 pub use log_events::{LogEvent, LogLevel};
 pub use metrics::Metrics;
 pub use page::{Keyset, Listing, Page};
+pub use places::{ObjectKind, Placed};
 pub use retention::Pruned;
 pub use runs::{RunFinished, RunRecord, RunStarted, RunTask};
+pub use scope::Scope;
 pub use vault::{SealedJson, Vault};
 
 use crate::core::Result;
@@ -43,6 +52,7 @@ pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0001_control_plane.sql"),
     include_str!("../../migrations/0002_equation.sql"),
     include_str!("../../migrations/0003_scale.sql"),
+    include_str!("../../migrations/0004_identity.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
 );
 

@@ -1,6 +1,9 @@
 //! Pages of a listing, by key and not by offset: rows inserted or deleted meanwhile never shift a page.
 
-use crate::ports::SqlValue;
+use super::ControlPlane;
+use super::row::Row;
+use crate::core::Result;
+use crate::ports::{SqlValue, Statement};
 
 /// Position after a row in the order (created_at, id).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,5 +55,32 @@ impl<T> Listing<T> {
         items.truncate(limit);
         let next = if more { items.last().map(key) } else { None };
         Self { items, next }
+    }
+}
+
+impl ControlPlane {
+    /// A page of what `select` gives, by `created_at` and `id`, two columns it must have. Its own parameters begin at
+    /// `?4`; `params` holds them.
+    pub(crate) async fn page_of<T>(
+        &self,
+        select: &str,
+        params: Vec<SqlValue>,
+        page: &Page,
+        read: fn(&Row) -> Result<T>,
+    ) -> Result<Listing<T>> {
+        let [created_at, id] = page.position();
+        let sql = format!(
+            "SELECT * FROM ({select}) AS listed WHERE (created_at, id) > (?1, ?2) ORDER BY created_at, id LIMIT ?3"
+        );
+        let position = [created_at, id, (i64::from(page.limit) + 1).into()];
+        let params = position.into_iter().chain(params).collect();
+        let found = self.db.query(Statement::new(sql, params)).await?;
+        let rows = found.rows.into_iter().map(Row);
+        let keyed = rows.map(|row| {
+            let key = Keyset { created_at: row.integer("created_at")?, id: row.text("id")? };
+            Ok((read(&row)?, key))
+        });
+        let keyed = Listing::cut(keyed.collect::<Result<Vec<_>>>()?, page.limit, |(_, key)| key.clone());
+        Ok(Listing { items: keyed.items.into_iter().map(|(item, _)| item).collect(), next: keyed.next })
     }
 }

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::accounts::OWNER_ACCOUNT;
 use super::deliveries::drop_pending;
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
+use super::scope::{Owned, Scope};
 use super::vault::SealedJson;
 use super::{ControlPlane, Vault};
 use crate::core::Result;
@@ -17,6 +17,8 @@ pub const WEBHOOK: &str = "webhook";
 
 const COLUMNS: &str =
     "id, group_id, service, config_public, config_sealed, events, active, created_by, created_at, updated_at";
+
+const OWNED: Owned = Owned { account: "account_id", id: "id", group: "group_id" };
 
 /// A receiver.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Receiver {
 pub struct NewReceiver {
     /// See [`Receiver`].
     pub id: String,
+    /// Account it belongs to.
+    pub account_id: String,
     /// See [`Receiver`].
     pub group_id: Option<String>,
     /// See [`Receiver`].
@@ -89,13 +93,14 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn receivers(&self, webhooks: bool, page: &Page) -> Result<Listing<Receiver>> {
+    pub async fn receivers(&self, webhooks: bool, scope: &Scope, page: &Page) -> Result<Listing<Receiver>> {
         let [created_at, id] = page.position();
+        let mut params = vec![created_at, id, (i64::from(page.limit) + 1).into(), webhooks.into()];
+        let own = scope.condition(&OWNED, &mut params)?;
         let sql = format!(
             "SELECT {COLUMNS} FROM receivers WHERE (created_at, id) > (?1, ?2) AND (service = '{WEBHOOK}') = ?4 \
-             ORDER BY created_at, id LIMIT ?3"
+             AND {own} ORDER BY created_at, id LIMIT ?3"
         );
-        let params = vec![created_at, id, (i64::from(page.limit) + 1).into(), webhooks.into()];
         let found = self.db.query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;
@@ -110,15 +115,13 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached or the group does not exist.
     pub async fn create_receiver(&self, new: &NewReceiver) -> Result<bool> {
-        // The account is made on first use, and a receiver may be the first thing anybody makes.
-        self.account().await?;
         let sealed = self.vault.seal_json(&place(&new.id), &new.config)?;
         let sql = "INSERT INTO receivers (id, account_id, group_id, service, config_public, config_sealed, events, \
             active, created_by, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) \
             ON CONFLICT (id) DO NOTHING";
         let params = vec![
             new.id.as_str().into(),
-            OWNER_ACCOUNT.into(),
+            new.account_id.as_str().into(),
             new.group_id.clone().into(),
             new.service.as_str().into(),
             new.config_public.to_string().into(),

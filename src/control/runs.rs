@@ -99,11 +99,12 @@ pub struct RunRecord {
 
 impl ControlPlane {
     /// Notes that a run was opened: history, the connection's state, next due time, log event `sync_start`. A live run
-    /// that rests and is asked for again goes on resting.
+    /// that rests and is asked for again goes on resting. False when there was nothing to show: the run rests or is over, or
+    /// its connection is gone.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is written then.
-    pub async fn run_started(&self, run: &RunStarted) -> Result<()> {
+    pub async fn run_started(&self, run: &RunStarted) -> Result<bool> {
         let open = Statement::new(
             "INSERT OR IGNORE INTO sync_runs (id, connection_id, number, trigger_kind, state, started_at, active_at) \
              SELECT ?1, id, ?3, ?4, 'RUNNING', ?5, ?5 FROM connections WHERE id = ?2",
@@ -132,8 +133,8 @@ impl ControlPlane {
         };
         let mut batch = vec![open, project];
         batch.extend(insert(vec![stored(&event, 0, &run.run_id)], "TRUE"));
-        self.db.batch(batch).await?;
-        Ok(())
+        let results = self.db.batch(batch).await?;
+        Ok(results.get(1).is_some_and(|projected| projected.changes > 0))
     }
 
     /// Notes how far a live run is. Tables are upserted by name; those not given keep what they had.

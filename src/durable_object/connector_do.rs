@@ -2,7 +2,7 @@
 
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
-use super::serve;
+use super::{erase, serve};
 use crate::engine::connector::Connector;
 use crate::engine::protocol::ConnectorRequest;
 use crate::platform::{DurableSql, WorkerClock};
@@ -22,7 +22,12 @@ impl DurableObject for ConnectorDo {
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         serve(request, async |input: ConnectorRequest| {
             let sql = DurableSql::new(self.state.storage().sql());
-            Connector::new(&sql)?.handle(input, WorkerClock.now_micros())
+            let forget = input == ConnectorRequest::Forget;
+            let reply = Connector::new(&sql)?.handle(input, WorkerClock.now_micros())?;
+            if forget {
+                erase(&self.state).await?;
+            }
+            Ok(reply)
         })
         .await
     }

@@ -2,14 +2,13 @@
 
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
-use super::{control_plane, serve};
+use super::{control_plane, erase, serve};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 use crate::engine::Registry;
 use crate::engine::destination::{SchemaLock, Tables};
 use crate::engine::protocol::{DestinationReply, DestinationRequest};
-use crate::platform::{DurableSql, WorkerClock, ports};
-use crate::ports::Clock;
+use crate::platform::{DurableSql, ports};
 
 /// Shell around [`Tables`].
 #[durable_object(fetch)]
@@ -36,7 +35,11 @@ impl DurableObject for DestinationDo {
                 DestinationRequest::History { schema, table } => {
                     Ok(DestinationReply::History { versions: tables.history(&schema, &table)? })
                 }
-                DestinationRequest::Forget => tables.forget().map(|()| DestinationReply::Done),
+                DestinationRequest::Forget => {
+                    tables.forget()?;
+                    erase(&self.state).await?;
+                    Ok(DestinationReply::Done)
+                }
             }
         })
         .await
@@ -51,9 +54,9 @@ impl DestinationDo {
                 format!("destination {id} was deleted while it was loaded"),
             )
         })?;
-        let destination = Registry::default().destination(&record, &ports(&self.env))?;
-        let now = WorkerClock.now_micros();
-        let table = tables.prepare(&self.lock, destination.as_ref(), load, now).await?;
+        let ports = ports(&self.env);
+        let destination = Registry::default().destination(&record, &ports)?;
+        let table = tables.prepare(&self.lock, destination.as_ref(), load, &ports).await?;
         Ok(DestinationReply::Prepared { table })
     }
 }

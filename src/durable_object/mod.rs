@@ -7,7 +7,7 @@ mod sync_do;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use worker::{Env, Request, Response};
+use worker::{Env, Request, Response, State};
 
 use crate::control::ControlPlane;
 use crate::core::redact::Secret;
@@ -33,6 +33,15 @@ where
         handle(serde_json::from_str(&body)?).await
     };
     durable::answer(&result.await)
+}
+
+/// Gives an object's storage back, its alarm included: an object without storage ceases to exist.
+async fn erase(state: &State) -> Result<()> {
+    state
+        .storage()
+        .delete_all()
+        .await
+        .map_err(|error| Error::internal(format!("an object could not erase its storage: {error}")))
 }
 
 /// The control plane over this Worker's own bindings and secrets.

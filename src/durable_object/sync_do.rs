@@ -2,12 +2,13 @@
 
 use worker::{DurableObject, Env, Request, Response, ScheduledTime, State, durable_object};
 
-use super::serve;
+use super::{erase, serve};
+use crate::core::fault_point::FaultPoint;
 use crate::core::{Error, Result};
 use crate::engine::protocol::{Message, SyncReply, SyncRequest};
 use crate::engine::sync::{Effects, Sync};
 use crate::platform::jobs::JobQueue;
-use crate::platform::{DurableSql, WorkerClock};
+use crate::platform::{DurableSql, WorkerClock, ports};
 use crate::ports::Clock;
 
 /// An alarm that is due already is set this much ahead, so that it fires after the current event.
@@ -64,10 +65,10 @@ impl SyncDo {
     }
 
     async fn apply(&self, effects: Effects, run_id: Option<&str>) -> Result<()> {
-        let storage = self.state.storage();
         if effects.purge {
-            return storage.delete_all().await.map_err(|error| failed("purge", &error));
+            return erase(&self.state).await;
         }
+        let storage = self.state.storage();
         // The alarm first: should the queue refuse the messages, the alarm sends them again.
         if let Some(at) = effects.alarm_at {
             let now = WorkerClock.now_micros();
@@ -76,6 +77,7 @@ impl SyncDo {
             storage.set_alarm(when).await.map_err(|error| failed("set an alarm", &error))?;
         }
         if let (Some(run_id), true) = (run_id, effects.wake > 0) {
+            ports(&self.env).reach(FaultPoint::BeforeWake, run_id).await?;
             let wakes =
                 (0..effects.wake).map(|_| Message::Work { run_id: run_id.to_owned() }).collect::<Vec<_>>();
             JobQueue::new(&self.env)?.send(&wakes).await?;

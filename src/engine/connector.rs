@@ -86,7 +86,8 @@ impl<'a> Connector<'a> {
         // A clock that went back must not give two runs the same `_fivetran_synced`: a full load finds vanished
         // rows by comparing it.
         let started_at = last.map_or(now, |run| now.max(run.started_at.saturating_add(1_000)));
-        let run = RunSpec { run_id: format!("{connection_id}.{number}"), connection_id, number, started_at };
+        let run_id = format!("{connection_id}.{number}");
+        let run = RunSpec { run_id, connection_id, number, started_at, trigger: request.trigger };
         self.put(LIVE, &run)?;
         self.put(LAST, &run)?;
         let outcome = StartOutcome::Started { run_id: run.run_id.clone() };

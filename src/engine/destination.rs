@@ -2,10 +2,11 @@
 
 use futures::lock::Mutex;
 
+use crate::core::fault_point::FaultPoint;
 use crate::core::table::TableSchema;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{Destination, TableLoad};
-use crate::ports::LocalSql;
+use crate::ports::{LocalSql, Ports};
 
 use super::protocol::TableVersion;
 use super::rows::{Row, json};
@@ -35,7 +36,7 @@ impl<'a> Tables<'a> {
     }
 
     /// Widens what the run wants by what is there (I8), creates or alters the table, and records the version.
-    /// Returns the table as the run must load it. `now` is in microseconds UTC.
+    /// Returns the table as the run must load it.
     ///
     /// # Errors
     /// The destination's, and [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns.
@@ -44,7 +45,7 @@ impl<'a> Tables<'a> {
         lock: &SchemaLock,
         destination: &dyn Destination,
         mut load: TableLoad,
-        now: i64,
+        ports: &Ports,
     ) -> Result<TableSchema> {
         let _turn = lock.0.lock().await;
         let current = destination.describe(&load.table.schema, &load.table.table).await?;
@@ -53,7 +54,8 @@ impl<'a> Tables<'a> {
         }
         check_width(destination, &load.table, current.as_ref())?;
         destination.prepare(&load).await?;
-        self.record(&load, now)?;
+        ports.reach(FaultPoint::AfterDdl, &load.run_id).await?;
+        self.record(&load, ports.clock.now_micros())?;
         Ok(load.table)
     }
 

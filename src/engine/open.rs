@@ -1,18 +1,35 @@
 //! From stored definitions to live sources, destinations and schedules.
 
-use crate::connectors::Source;
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use crate::connectors::{Source, SyncMode};
 use crate::control::{Connection, DestinationRecord};
 use crate::core::schedule::{ScheduleKind, Zone, next_due};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::Destination;
 
 use super::Engine;
+use super::protocol::SelectedStream;
 
 impl Engine {
     pub(super) async fn required_connection(&self, id: &str) -> Result<Connection> {
         self.control.connection(id).await?.ok_or_else(|| {
             Error::new(ErrorKind::Cancelled, format!("connection {id} was deleted while it was syncing"))
         })
+    }
+
+    /// The connection, as the run was planned for it.
+    pub(super) async fn connection_of(&self, id: &str, stream: &SelectedStream) -> Result<Connection> {
+        let connection = self.required_connection(id).await?;
+        if definition(&connection) == stream.definition {
+            return Ok(connection);
+        }
+        Err(Error::new(
+            ErrorKind::Cancelled,
+            format!("the configuration of connection {id} was changed while it was syncing"),
+        ))
     }
 
     /// The destination of a connection: group id == destination id.
@@ -41,4 +58,16 @@ impl Engine {
         let now = self.ports.clock.now_micros();
         Ok(next_due(&connection.schedule(zone)?, connection.next_due_at.or(Some(now)), now))
     }
+}
+
+/// Fingerprint of what a run reads from and how. Sealing takes a fresh nonce, so every change of the configuration gives
+/// another one; it tells nothing of the secrets.
+pub(super) fn definition(connection: &Connection) -> String {
+    let mut hash = Sha256::new_with_prefix(connection.config.as_stored());
+    hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);
+    hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sync_control::{RunProgress, StartOutcome, StartRequest, TableProgress};
+use super::sync_control::{RunProgress, StartOutcome, StartRequest, TableProgress, Trigger};
 use crate::connectors::StreamRequest;
 use crate::core::Error;
 use crate::core::catalog::StreamName;
@@ -64,6 +64,9 @@ pub struct RunSpec {
     pub number: u64,
     /// Microseconds UTC; strictly grows from run to run and is the `_fivetran_synced` of its rows.
     pub started_at: i64,
+    /// Why it started.
+    #[serde(default)]
+    pub trigger: Trigger,
 }
 
 /// A stream as the plan of the run selects it.
@@ -73,6 +76,9 @@ pub struct SelectedStream {
     pub request: StreamRequest,
     /// How its columns become the destination's, and the table that makes.
     pub selection: Selection,
+    /// Fingerprint of the connection's configuration when the run was planned. A run that goes on under another one
+    /// would mix two sources in one table.
+    pub definition: String,
 }
 
 /// A unit of work in a run, leased to one worker at a time.
@@ -323,8 +329,10 @@ pub enum SyncRequest {
         /// What came of it.
         outcome: Box<Outcome>,
     },
-    /// Stop.
+    /// Stop. A run whose every order is settled is not stopped any more; it may be closed at once.
     Cancel,
+    /// Forget everything: the connection is being deleted.
+    Forget,
     /// How far it is.
     Progress,
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::core::fault_point::FaultPoint;
 use crate::core::limits::LEASE_MS;
 use crate::core::run::{Counts, Fence};
 use crate::core::{Error, ErrorKind, Result};
@@ -39,6 +40,11 @@ impl<'a> Pulse<'a> {
 
     pub(super) fn fence(&self) -> Fence {
         self.fence
+    }
+
+    /// Stands at a border between two effects of the order.
+    pub(super) async fn reach(&self, point: FaultPoint) -> Result<()> {
+        self.engine.ports.reach(point, &self.spec.run_id).await
     }
 
     /// Microseconds UTC.

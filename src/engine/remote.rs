@@ -6,12 +6,18 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::core::catalog::StreamName;
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::Cursor;
-use crate::core::{Error, Result};
+use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
-use super::protocol::{ConnectorReply, ConnectorRequest, RunSpec, SyncReply, SyncRequest};
+use super::protocol::{
+    ConnectorReply, ConnectorRequest, DestinationRequest, RunSpec, SyncReply, SyncRequest,
+};
 use super::sync_control::{RunProgress, StartOutcome, StartRequest, SyncControl, Trigger};
+
+/// Tries of a start that replaces the live run.
+const START_TRIES: u32 = 3;
 
 /// The engine, remote-controlled.
 pub struct RemoteSyncs {
@@ -41,18 +47,38 @@ pub(super) fn unexpected(who: &str) -> Error {
 impl SyncControl for RemoteSyncs {
     async fn start(&self, connection_id: &str, request: StartRequest) -> Result<StartOutcome> {
         // A re-sync replaces whatever runs, as in Fivetran: half of it would be read under the old cursor.
-        if request.force || request.trigger == Trigger::Resync {
-            self.cancel(connection_id).await?;
+        if !request.force && request.trigger != Trigger::Resync {
+            return self.engine.start(connection_id, request).await;
         }
-        self.engine.start(connection_id, request).await
+        // Another start may come between cancelling and starting. Answering with its run would drop what this one was
+        // asked for: the scope of a re-sync.
+        for _ in 0..START_TRIES {
+            self.cancel(connection_id).await?;
+            let outcome = self.engine.start(connection_id, request.clone()).await?;
+            if !matches!(outcome, StartOutcome::AlreadyRunning { .. }) {
+                return Ok(outcome);
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("others keep starting connection {connection_id}"))
+            .remedy("Try again"))
     }
 
     async fn cancel(&self, connection_id: &str) -> Result<()> {
         let (live, _) = self.runs(connection_id).await?;
         let Some(run) = live else { return Ok(()) };
+        // Opened first: a start that was cut short, or is still on its way, must find its run cancelled.
+        self.engine.actors.sync(&run.run_id, SyncRequest::Open { spec: run.clone() }).await?;
         self.engine.actors.sync(&run.run_id, SyncRequest::Cancel).await?;
+        self.engine.ports.reach(FaultPoint::AfterCancel, &run.run_id).await?;
         // The order to close is now the only one left: do it here, so that the caller may start anew at once.
-        self.engine.work(&run.run_id).await
+        self.engine.work(&run.run_id).await?;
+        match self.runs(connection_id).await?.0 {
+            Some(live) if live.run_id == run.run_id => {
+                Err(Error::internal(format!("run {} was told to stop and has not ended yet", run.run_id))
+                    .remedy("It ends within a quarter of a minute; try again then"))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn progress(&self, connection_id: &str) -> Result<Option<RunProgress>> {
@@ -85,7 +111,16 @@ impl SyncControl for RemoteSyncs {
 
     async fn forget(&self, connection_id: &str) -> Result<()> {
         self.cancel(connection_id).await?;
+        let (_, last) = self.runs(connection_id).await?;
+        if let Some(last) = last {
+            self.engine.actors.sync(&last.run_id, SyncRequest::Forget).await?;
+        }
         self.engine.actors.connector(connection_id, ConnectorRequest::Forget).await?;
+        Ok(())
+    }
+
+    async fn forget_destination(&self, destination_id: &str) -> Result<()> {
+        self.engine.actors.destination(destination_id, DestinationRequest::Forget).await?;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
-use super::sync_control::RunProgress;
+use super::sync_control::{RunProgress, Trigger};
 
 /// Connections claimed by one statement, and sent to the queue before the next is claimed.
 const PAGE: u32 = 1_000;
@@ -50,6 +50,7 @@ impl Engine {
         let started = self.announce_due(now, silent_since).await?;
         self.announce().await;
         self.control.tidy_deliveries(now).await?;
+        self.control.tidy_answers(now).await?;
         let pruned = self.prune(now).await?;
         if started > 0 || woken > 0 || pruned > 0 {
             let ms = self.ports.clock.now_micros().saturating_sub(now) / 1_000;
@@ -139,6 +140,7 @@ impl Engine {
             run_id: run_id.to_owned(),
             number: run.number,
             started_at: run.started_at,
+            trigger: Trigger::default(),
         };
         let conclusion = Conclusion { progress: *progress, advances: Vec::new(), needs_person };
         self.close(&spec, conclusion).await.map(|_| ())

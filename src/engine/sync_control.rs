@@ -11,10 +11,11 @@ use crate::core::run::{Counts, Effort};
 use crate::core::table::LoadMode;
 
 /// Why a run starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// Its time has come.
+    #[default]
     Schedule,
     /// Somebody asked.
     Manual,
@@ -127,11 +128,25 @@ pub trait SyncControl {
     /// When the connection's object cannot be reached.
     async fn start(&self, connection_id: &str, request: StartRequest) -> Result<StartOutcome>;
 
-    /// Cancels the live run, if there is one. What is durable stays.
+    /// Cancels the live run, if there is one, and returns when it is over. What is durable stays, and tables that were
+    /// published keep their new cursors. A run whose tables are all settled is brought to its end instead.
     ///
     /// # Errors
-    /// As [`SyncControl::start`].
+    /// As [`SyncControl::start`]; when the run could not be ended now.
     async fn cancel(&self, connection_id: &str) -> Result<()>;
+
+    /// Starts the live run over, if there is one: what it was planned from was changed.
+    ///
+    /// # Errors
+    /// As [`SyncControl::cancel`].
+    async fn restart(&self, connection_id: &str) -> Result<()> {
+        let live = self.progress(connection_id).await?.is_some_and(|run| run.state == "RUNNING");
+        if live {
+            let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: true, scope: None };
+            self.start(connection_id, request).await?;
+        }
+        Ok(())
+    }
 
     /// Live progress of the connection's current or last run.
     ///
@@ -152,11 +167,19 @@ pub trait SyncControl {
     /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) for another shape.
     async fn set_state(&self, connection_id: &str, state: Value) -> Result<()>;
 
-    /// Cancels and forgets everything the engine holds for the connection. The user's tables are not touched (I8).
+    /// Cancels and forgets everything the engine holds for the connection, once its definition is deleted: a connection
+    /// that went on after this would count its runs from 1 again, and destinations would take them for old ones (I4).
+    /// The user's tables are not touched (I8). Objects of runs that ended before expire by themselves within a day.
     ///
     /// # Errors
-    /// As [`SyncControl::start`].
+    /// As [`SyncControl::cancel`].
     async fn forget(&self, connection_id: &str) -> Result<()>;
+
+    /// Forgets everything the engine holds for a destination: the history of its tables. The tables stay (I8).
+    ///
+    /// # Errors
+    /// When the destination's object cannot be reached.
+    async fn forget_destination(&self, destination_id: &str) -> Result<()>;
 
     /// Has what just happened told to webhooks and log services soon, instead of with the next minute.
     async fn announce(&self);

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::control::LogLevel;
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::limits::CONSUMER_BUDGET_MS;
 use crate::core::run::Fence;
 use crate::core::{Error, ErrorKind, Result};
@@ -16,7 +17,7 @@ use super::Engine;
 use super::protocol::{Message, Order, Outcome, RunSpec, SyncReply, SyncRequest, Task};
 use super::pulse::Pulse;
 use super::remote::unexpected;
-use super::sync_control::{StartRequest, TableProgress, Trigger};
+use super::sync_control::{StartOutcome, StartRequest, TableProgress, Trigger};
 
 /// Age from which a run's progress is shown in the control plane, besides in its own object.
 const TELL_AFTER_MICROS: i64 = 5_000_000;
@@ -43,7 +44,13 @@ impl Engine {
         }
         let request =
             StartRequest { trigger: Trigger::Schedule, due_at: Some(due_at), force: false, scope: None };
-        self.start(connection_id, request).await.map(|_| ())
+        match self.start(connection_id, request).await? {
+            // Here and now, so that a short run is one message, and runs end in the order of their due times.
+            StartOutcome::Started { run_id } => self.work(&run_id).await,
+            // This due time is still to be served, once that run is over.
+            StartOutcome::AlreadyRunning { .. } => self.control.release_due(connection_id, due_at).await,
+            StartOutcome::AlreadyServed => Ok(()),
+        }
     }
 
     /// Works on a run until nothing can be done at the moment, or the time budget of an invocation is used up.
@@ -73,23 +80,26 @@ impl Engine {
     /// Does one order and reports. Only a report that cannot be delivered is an error here.
     async fn execute(&self, spec: &RunSpec, order: Order, fence: Fence) -> Result<()> {
         let (id, attempt, task) = (order.id, order.attempt, order.task.name());
+        self.ports.reach(FaultPoint::AfterLease, &spec.run_id).await?;
         let outcome = match self.perform(spec, order, fence).await {
             Ok(outcome) => outcome,
-            // The lease is gone or the run is: whoever owns it now does not wait for our report.
-            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Cancelled) => {
+            // The lease is gone: whoever has it now does not wait for our report.
+            Err(error) if error.kind() == ErrorKind::Fenced => {
                 self.log_lost(spec, id, &error);
                 return Ok(());
             }
             Err(error) => {
-                let error_report = ErrorReport::from(&error);
-                let details = json!({ "order": id, "task": task, "attempt": attempt, "error": error_report });
+                let report = ErrorReport::from(&error);
+                let details = json!({ "order": id, "task": task, "attempt": attempt, "error": report });
                 self.log_run(LogLevel::Warning, "attempt_failed", spec, details);
                 self.failure(&error)?
             }
         };
+        self.ports.reach(FaultPoint::BeforeReport, &spec.run_id).await?;
         let complete = SyncRequest::Complete { order: id, fence, outcome: Box::new(outcome) };
         match self.actors.sync(&spec.run_id, complete).await {
             Ok(SyncReply::Recorded { phase, table, rests_until }) => {
+                self.ports.reach(FaultPoint::AfterReport, &spec.run_id).await?;
                 self.project(spec, &phase, table.as_deref(), rests_until).await
             }
             Ok(_) => Err(unexpected("SyncDO")),

@@ -5,6 +5,7 @@ mod bindings;
 pub mod border;
 mod clock;
 pub mod durable;
+mod faults;
 mod http;
 pub mod jobs;
 mod local_sql;
@@ -40,6 +41,7 @@ pub fn ports(env: &Env) -> Ports {
         tcp: Rc::new(WorkerTcp),
         http: Rc::new(WorkerHttp),
         bindings: Rc::new(WorkerBindings::new(env.clone())),
+        faults: faults::faults(env),
     }
 }
 

@@ -1,5 +1,6 @@
 //! HTTP requests of the runtime to and from the API's own.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -7,7 +8,7 @@ use futures::StreamExt;
 use worker::{Env, Headers, Method, Request, Response};
 
 use super::{engine, ports};
-use crate::api::{ApiRequest, ApiResponse, RootKey, Services, handle};
+use crate::api::{ApiRequest, ApiResponse, DEFAULT_PER_HOUR, RateLimits, RootKey, Services, handle};
 use crate::core::Result;
 use crate::core::limits::API_MAX_BODY_BYTES;
 use crate::core::redact::Secret;
@@ -38,7 +39,26 @@ fn services(env: &Env, origin: String) -> Result<Services> {
         api_secret: Secret::new(secret("FIVETRAN_API_SECRET")),
     };
     let control = engine.control.clone();
-    Ok(Services::new(control, Rc::new(RemoteSyncs::new(engine)), ports(env), origin, root_key))
+    let mut services =
+        Services::new(control, Rc::new(RemoteSyncs::new(engine)), ports(env), origin, root_key);
+    services.rate_limits = rate_limits(env);
+    Ok(services)
+}
+
+thread_local! {
+    /// Of the isolate, so that they outlive the request.
+    static RATE_LIMITS: OnceCell<Rc<RateLimits>> = const { OnceCell::new() };
+}
+
+/// `FIVETRAN_RATE_LIMIT` is in requests per hour and API key; 0 is no limit.
+fn rate_limits(env: &Env) -> Rc<RateLimits> {
+    let configured = || {
+        let text = env.var("FIVETRAN_RATE_LIMIT").ok()?.to_string();
+        text.trim().parse().ok()
+    };
+    RATE_LIMITS.with(|limits| {
+        limits.get_or_init(|| Rc::new(RateLimits::new(configured().unwrap_or(DEFAULT_PER_HOUR)))).clone()
+    })
 }
 
 /// Keeps no more of a body than decides that it is too large. The rest is read and thrown away: answering a client that

@@ -1,7 +1,8 @@
 //! The queue consumer: decodes messages, lets the engine work, acknowledges one by one.
 
-use worker::{Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder};
+use worker::{Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder, RawMessage};
 
+use crate::core::fault_point::FaultPoint;
 use crate::engine::protocol::Message;
 use crate::platform::jobs;
 
@@ -17,8 +18,8 @@ pub(crate) async fn consume(batch: MessageBatch<Message>, env: Env) {
                 worker::console_error!("unreadable queue message dropped: {}", error.chain());
                 message.ack();
             }
-            Ok(body) => match handle(body, &env).await {
-                Ok(()) => message.ack(),
+            Ok(body) => match handle(&body, &env).await {
+                Ok(()) => acknowledge(&message, &body, &env).await,
                 Err(error) => {
                     worker::console_error!("queue message will be retried: {}", error.chain());
                     let delay = QueueRetryOptionsBuilder::new().with_delay_seconds(RETRY_SECONDS).build();
@@ -29,6 +30,22 @@ pub(crate) async fn consume(batch: MessageBatch<Message>, env: Env) {
     }
 }
 
-async fn handle(message: Message, env: &Env) -> crate::core::Result<()> {
-    crate::platform::engine(env)?.consume(message).await
+async fn handle(message: &Message, env: &Env) -> crate::core::Result<()> {
+    crate::platform::engine(env)?.consume(message.clone()).await
+}
+
+/// Acknowledges, between two fault points. A test's failure there is a message that comes again.
+async fn acknowledge(received: &RawMessage, message: &Message, env: &Env) {
+    let ports = crate::platform::ports(env);
+    let id = match message {
+        Message::Start { connection_id, .. } => connection_id,
+        Message::Work { run_id } => run_id,
+        Message::Deliver => "deliveries",
+    };
+    if ports.reach(FaultPoint::BeforeAck, id).await.is_err() {
+        return received.retry();
+    }
+    received.ack();
+    // Nothing is left to fail: what a test answers here matters to nobody.
+    let _ = ports.reach(FaultPoint::AfterAck, id).await;
 }

@@ -1,5 +1,5 @@
 use fivetran_do::control::connections::ConnectionFilter;
-use fivetran_do::control::{Connection, Page};
+use fivetran_do::control::{Connection, Page, Scope};
 use serde_json::{Value, json};
 
 use crate::harness::{NEW_YEAR, World, block_on, shop_connection};
@@ -17,10 +17,14 @@ fn stored(world: &World, id: &str) -> Connection {
 }
 
 fn count(world: &World) -> usize {
-    block_on(world.services.control.connections(&ConnectionFilter::default(), &Page::first()))
-        .unwrap()
-        .items
-        .len()
+    block_on(world.services.control.connections(
+        &Scope::all("account"),
+        &ConnectionFilter::default(),
+        &Page::first(),
+    ))
+    .unwrap()
+    .items
+    .len()
 }
 
 #[test]
@@ -354,7 +358,7 @@ fn deleting_a_connection_tells_the_engine_and_forgets_its_history() {
     world.post(&format!("/v1/connections/{id}/schemas/reload"), json!({}));
     let deleted = world.delete(&format!("/v1/connections/{id}"));
     assert!(deleted.json["message"].as_str().unwrap().contains("has been deleted"));
-    assert_eq!(world.syncs.taken(), ["forget"]);
+    assert_eq!(world.syncs.taken(), ["cancel", "forget"]);
     assert!(!world.db.dump().contains(&id));
     for (method, path) in [
         ("GET", ""),

@@ -57,7 +57,7 @@ fn users_and_account_are_told() {
     for path in ["/v1/users".to_owned(), format!("/v1/groups/{group}/users")] {
         let users = world.get(&path);
         assert_eq!(users.json["code"], "Success");
-        assert_eq!(users.data()["items"][0]["email"], "owner@etl.example");
+        assert_eq!(users.data()["items"][0]["email"], "owner@localhost");
     }
     assert_eq!(world.get("/v1/users/owner").data()["role"], "Account Administrator");
     world.get("/v1/users/nobody").refused(404, "NotFound_User", &["nobody"]);

@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fivetran_do::api::{ApiRequest, RootKey, Services, handle};
 use fivetran_do::control::ControlPlane;
+use fivetran_do::control::api_keys::KeyPair;
+use fivetran_do::control::users::User;
 use fivetran_do::core::redact::Secret;
 use fivetran_do::core::{Error, Result};
 use fivetran_do::engine::{RunProgress, StartOutcome, StartRequest, SyncControl};
@@ -142,6 +144,11 @@ impl SyncControl for RecordedSyncs {
 
     async fn forget(&self, _: &str) -> Result<()> {
         self.calls.borrow_mut().push("forget".to_owned());
+        Ok(())
+    }
+
+    async fn forget_destination(&self, _: &str) -> Result<()> {
+        self.calls.borrow_mut().push("forget destination".to_owned());
         Ok(())
     }
 
@@ -322,6 +329,35 @@ impl World {
         self.post("/v1/groups", json!({ "name": name })).data()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Sends as somebody else.
+    pub fn as_key(&self, key: &KeyPair, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let mut request = request(method, path, body);
+        request.headers.retain(|(name, _)| name != "Authorization");
+        request.headers.push(("Authorization".to_owned(), basic(&key.api_key, key.api_secret.expose())));
+        self.send(request)
+    }
+
+    /// A user of the account and their key.
+    pub fn user(&self, account: &str, name: &str, role: Option<&str>) -> (String, KeyPair) {
+        let control = &self.services.control;
+        let id = control.new_id().unwrap();
+        let user = User {
+            id: id.clone(),
+            email: format!("{name}@example.com"),
+            given_name: name.to_owned(),
+            family_name: "Test".to_owned(),
+            phone: None,
+            picture: None,
+            role: role.map(str::to_owned),
+            active: true,
+            invited: true,
+            created_at: self.clock.0.get(),
+            logged_in_at: None,
+        };
+        assert!(block_on(control.create_user(account, &user)).unwrap());
+        (id.clone(), block_on(control.create_user_key(account, &id)).unwrap())
+    }
+
     /// A connection to a shop that lets us in.
     pub fn connection(&self, group: &str, name: &str) -> String {
         let created = self.post("/v1/connections", shop_connection(group, name));
@@ -370,6 +406,7 @@ fn services(
         tcp: nothing.clone(),
         http: internet,
         bindings: nothing,
+        faults: None,
     };
     let root_key = RootKey { api_key: Secret::new(KEY), api_secret: Secret::new(SECRET) };
     let mut services = Services::new(control, syncs, ports, "https://etl.example", root_key);

@@ -7,16 +7,23 @@
 #[path = "../support/control_db.rs"]
 mod control_db;
 
+mod bad_input;
 mod connections;
 mod destinations;
 mod fuzz;
 mod groups;
 mod harness;
+mod idempotency;
+mod identity;
+mod isolation;
 mod metadata;
 mod metrics;
 mod projections;
 mod protocol;
+mod published;
+mod rate_limits;
 mod real;
+mod rights;
 mod schemas;
 mod secrets;
 mod shop;

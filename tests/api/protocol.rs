@@ -55,7 +55,7 @@ fn every_other_path_needs_a_key_that_fits() {
 fn a_key_of_the_table_works_until_it_is_revoked() {
     let world = World::new();
     let account = block_on(world.services.control.account()).unwrap();
-    let key = block_on(world.services.control.create_api_key(&account.id, "ci")).unwrap();
+    let key = block_on(world.services.control.create_system_key(&account.id, "ci", &[], None)).unwrap();
     world.secrets.borrow_mut().push(key.api_secret.expose().to_owned());
     assert!(!world.db.dump().contains(key.api_secret.expose()));
     let with = |secret: &Secret| {
@@ -65,7 +65,7 @@ fn a_key_of_the_table_works_until_it_is_revoked() {
     };
     assert_eq!(with(&key.api_secret).data()["system_key_id"], key.id.as_str());
     assert_eq!(with(&Secret::new("guess")).status, 401);
-    assert!(block_on(world.services.control.revoke_api_key(&key.id)).unwrap());
+    assert!(block_on(world.services.control.revoke_system_key(&key.id)).unwrap());
     assert_eq!(with(&key.api_secret).status, 401);
 }
 

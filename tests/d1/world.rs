@@ -163,6 +163,7 @@ pub fn ports(db: Rc<dyn SqlDatabase>, http: Rc<dyn Http>) -> Ports {
         tcp: Rc::new(Nowhere),
         http,
         bindings: Rc::new(OneBinding(db)),
+        faults: None,
     }
 }
 

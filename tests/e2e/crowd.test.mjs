@@ -7,7 +7,7 @@ import { parseMetrics } from "./support/metrics.mjs";
 import { startWorld, successful, until } from "./support/world.mjs";
 
 const SMALL = 200;
-const LARGE = 250_000;
+const LARGE = 150_000;
 const SECOND = 1_000_000;
 const world = await startWorld({ postgres: { settings: { shared_buffers: "256MB" } } });
 const control = await world.service.d1("DB");
@@ -25,6 +25,13 @@ const rows = async (sql, ...params) => (await control.prepare(sql).bind(...param
 
 const connect = (destination, name, table) =>
   world.connection(groups[destination], { config: { schema_prefix: name, tables: [`public.${table}`] }, run_setup_tests: false, schedule_type: "auto", sync_frequency: 360 });
+
+/** Which of so many queues a connection's messages take: FNV-1a, as `Message::queue_of`. */
+function queueOf(id, queues) {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(id)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash % queues;
+}
 
 test("two hundred connections that are due in one minute all run once, in order, while a large one runs", async () => {
   const made = [];
@@ -52,10 +59,13 @@ test("two hundred connections that are due in one minute all run once, in order,
   assert.equal(new Set(runs.map(({ id }) => id)).size, SMALL);
   assert.deepEqual([...new Set(runs.map(({ state }) => state))], ["SUCCESSFUL"]);
   assert.deepEqual([...new Set(runs.map(({ trigger_kind }) => trigger_kind))], ["schedule"]);
-  // The queue hands out up to ten at a time, so neighbours may change places; nobody overtakes from afar.
+  // A queue of this machine serves one message at a time, so within it nobody overtakes; the queues are equally long.
   const turns = new Map(order.map(({ id, turn }) => [id, turn]));
-  const shift = Math.max(...runs.map(({ id }, at) => Math.abs(turns.get(id) - at)));
-  assert.ok(shift <= 20, `a connection started ${shift} places from its turn`);
+  for (const queue of [0, 1, 2, 3]) {
+    const started = runs.filter(({ id }) => queueOf(id, 4) === queue).map(({ id }) => turns.get(id));
+    assert.ok(started.length > SMALL / 8, `queue ${queue} has ${started.length}`);
+    assert.deepEqual(started, started.toSorted((a, b) => a - b), `queue ${queue}`);
+  }
   const d1 = await world.service.d1(DATABASE);
   for (const at of [0, 57 * 2, 199]) {
     if (at % 2) assert.equal((await manifestOf(world.service, `c${at}_public`, "tiny")).total_rows, 3);

@@ -87,6 +87,7 @@ pub fn open(bucket: &Rc<MemoryBucket>, config: Value) -> Box<dyn Destination> {
         tcp: Rc::clone(&world) as Rc<dyn Tcp>,
         http: Rc::clone(&world) as Rc<dyn Http>,
         bindings: world,
+        faults: None,
     };
     (destination("r2").unwrap().open)(&config, &ports).unwrap()
 }

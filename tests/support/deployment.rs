@@ -9,14 +9,21 @@ use serde_json::json;
 
 use super::world::World;
 
-/// A connection that syncs every five minutes and is due now; gives its id. `destination` is `d1` or `r2`.
+/// A connection and its destination; gives the connection's id.
 pub async fn define(world: &World, destination: &str) -> String {
+    let group = define_destination(world, destination).await;
+    define_connection(world, &group).await
+}
+
+/// A group with a destination in it; gives its id. `destination` is `d1`, `r2` or `memory`.
+pub async fn define_destination(world: &World, destination: &str) -> String {
     let control = world.control();
     let account = control.account().await.unwrap();
     let group = control.create_group(&account.id, "g").await.unwrap().unwrap();
     let config = match destination {
         "d1" => json!({"binding": "ANALYTICS_DB"}),
-        _ => json!({"bucket": "LAKE", "prefix": "p"}),
+        "r2" => json!({"bucket": "LAKE", "prefix": "p"}),
+        _ => json!({}),
     };
     let made = control
         .create_destination(&NewDestination {
@@ -33,10 +40,16 @@ pub async fn define(world: &World, destination: &str) -> String {
         .await
         .unwrap();
     assert!(made);
+    group.id
+}
+
+/// A connection that syncs every five minutes and is due now; gives its id.
+pub async fn define_connection(world: &World, group: &str) -> String {
+    let control = world.control();
     let id = control.new_id().unwrap();
     let connection = NewConnection {
         id: id.clone(),
-        group_id: group.id,
+        group_id: group.to_owned(),
         service: "ledger".into(),
         schema_name: "model".into(),
         config: json!({}),

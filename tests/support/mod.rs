@@ -10,4 +10,5 @@ pub mod postgres;
 pub mod proxy;
 pub mod sqlite;
 pub mod tcp;
+pub mod warehouse;
 pub mod world;

@@ -343,6 +343,7 @@ pub fn ports() -> Ports {
         tcp: Rc::new(TokioTcp),
         http: absent.clone(),
         bindings: absent,
+        faults: None,
     }
 }
 

@@ -1,16 +1,19 @@
 //! SQLite (rusqlite, bundled) behind the ports: D1 with its limits, and the storage of a Durable Object.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use async_trait::async_trait;
 use fivetran_do::core::limits::{D1_MAX_COLUMNS, D1_MAX_ROW_BYTES, D1_MAX_SQL_BYTES};
 use fivetran_do::core::{Error, Result};
 use fivetran_do::ports::{LocalSql, QueryResult, SqlDatabase, SqlValue, Statement};
+use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
-use rusqlite::{Batch, Connection, ToSql};
+use rusqlite::{Batch, CachedStatement, Connection, ToSql};
 use serde_json::{Map, Number, Value};
 
 /// What to do with the next statements.
@@ -24,7 +27,7 @@ pub enum Fault {
 
 /// A database as D1 offers it.
 pub struct SqliteDatabase {
-    connection: RefCell<Connection>,
+    connection: RefCell<Lent>,
     fault: Cell<Option<Fault>>,
     statements: Cell<u64>,
     old_sqlite: Cell<bool>,
@@ -33,7 +36,22 @@ pub struct SqliteDatabase {
 impl SqliteDatabase {
     /// An empty database in memory without limits.
     pub fn new() -> Self {
-        let connection = Connection::open_in_memory().unwrap();
+        Self::over(Lent { kind: None, connection: Some(Connection::open_in_memory().unwrap()) })
+    }
+
+    /// A database as `schema` leaves it, reused as [`MemoryLocalSql::reused`] is.
+    pub fn reused(kind: &'static str, schema: &str) -> Self {
+        let connection = Lent::of(kind);
+        if table_names(&connection).is_empty() {
+            connection.execute_batch(schema).unwrap();
+            keep_first_rows(&connection);
+        } else {
+            restore_first_rows(&connection);
+        }
+        Self::over(connection)
+    }
+
+    fn over(connection: Lent) -> Self {
         Self {
             connection: RefCell::new(connection),
             fault: Cell::new(None),
@@ -127,7 +145,7 @@ impl SqlDatabase for SqliteDatabase {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<QueryResult>> {
         // A turn of the executor, as a call over the network would take: in-flight work really is in flight.
         tokio::task::yield_now().await;
-        let mut connection = self.connection.borrow_mut();
+        let connection = self.connection.borrow();
         let torn = matches!(self.fault.get(), Some(Fault::TornAfter(_)));
         if torn {
             let mut results = Vec::new();
@@ -139,7 +157,7 @@ impl SqlDatabase for SqliteDatabase {
             }
             return Ok(results);
         }
-        let transaction = connection.transaction().map_err(complaint)?;
+        let transaction = connection.unchecked_transaction().map_err(complaint)?;
         let mut results = Vec::new();
         for statement in &statements {
             if self.is_lost() {
@@ -155,19 +173,125 @@ impl SqlDatabase for SqliteDatabase {
 /// The SQLite of a Durable Object. Clones share the storage, so a second one is the object after a restart.
 #[derive(Clone)]
 pub struct MemoryLocalSql {
-    connection: Rc<Connection>,
+    connection: Rc<Lent>,
 }
 
 impl MemoryLocalSql {
     /// An empty storage.
     pub fn new() -> Self {
-        Self { connection: Rc::new(Connection::open_in_memory().unwrap()) }
+        Self {
+            connection: Rc::new(Lent { kind: None, connection: Some(Connection::open_in_memory().unwrap()) }),
+        }
+    }
+
+    /// An empty storage for an object of that kind, made from one that was given back where there is one: thousands of
+    /// worlds then prepare their statements once. It may have the kind's tables already, without rows.
+    pub fn reused(kind: &'static str) -> Self {
+        Self { connection: Rc::new(Lent::of(kind)) }
+    }
+
+    /// Rows of all tables together.
+    pub fn rows(&self) -> i64 {
+        let tables = table_names(&self.connection);
+        let count = |name: &String| {
+            let sql = format!("SELECT COUNT(*) FROM \"{name}\"");
+            self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        tables.iter().map(count).sum()
+    }
+}
+
+thread_local! {
+    /// Emptied databases by kind.
+    static SPARE: RefCell<BTreeMap<&'static str, Vec<Connection>>> = RefCell::default();
+}
+
+/// A database that goes back to its kind's spare ones, emptied.
+struct Lent {
+    kind: Option<&'static str>,
+    connection: Option<Connection>,
+}
+
+impl Lent {
+    fn of(kind: &'static str) -> Self {
+        let spare = SPARE.with(|spare| spare.borrow_mut().entry(kind).or_default().pop());
+        let connection = spare.unwrap_or_else(|| {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.set_prepared_statement_cache_capacity(256);
+            // Otherwise a statement is planned anew for every value bound to it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
+            connection
+        });
+        Self { kind: Some(kind), connection: Some(connection) }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().unwrap()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(kind), Some(connection)) = (self.kind, self.connection.take())
+            && !std::thread::panicking()
+        {
+            empty(&connection);
+            SPARE.with(|spare| spare.borrow_mut().entry(kind).or_default().push(connection));
+        }
+    }
+}
+
+fn table_names(connection: &Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let mut select = connection.prepare_cached(sql).unwrap();
+    let names = select.query_map([], |row| row.get(0)).unwrap();
+    names.map(Result::unwrap).collect()
+}
+
+/// Copies the rows that a schema brings along to where [`empty`] does not look.
+fn keep_first_rows(connection: &Connection) {
+    for name in table_names(connection) {
+        let filled = format!("SELECT EXISTS (SELECT 1 FROM \"{name}\")");
+        if connection.query_row(&filled, [], |row| row.get(0)).unwrap() {
+            let copy = format!("CREATE TEMP TABLE \"first_{name}\" AS SELECT * FROM \"{name}\"");
+            connection.execute_batch(&copy).unwrap();
+        }
+    }
+}
+
+/// Puts them back, in the order in which the tables were made: those that are referred to come first.
+fn restore_first_rows(connection: &Connection) {
+    let sql = "SELECT substr(name, 7) FROM sqlite_temp_schema WHERE name LIKE 'first\\_%' ESCAPE '\\' ORDER BY rowid";
+    let mut select = connection.prepare_cached(sql).unwrap();
+    let names = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    for name in names.map(Result::unwrap) {
+        let copy = format!("INSERT INTO \"{name}\" SELECT * FROM temp.\"first_{name}\"");
+        connection.prepare_cached(&copy).unwrap().execute([]).unwrap();
+    }
+}
+
+/// Empties every table. One that others refer to waits for the next round: a pragma that defers the check would make
+/// every prepared statement expire.
+fn empty(connection: &Connection) {
+    let mut full = table_names(connection);
+    while !full.is_empty() {
+        let before = full.len();
+        full.retain(|name| {
+            connection.prepare_cached(&format!("DELETE FROM \"{name}\"")).unwrap().execute([]).is_err()
+        });
+        assert!(full.len() < before, "{full:?} refer to each other");
     }
 }
 
 impl LocalSql for MemoryLocalSql {
     /// As on the platform, `sql` may hold several statements; parameters belong to the last one, whose rows come back.
     fn exec(&self, sql: &str, params: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>> {
+        if !sql.contains(';') {
+            return read_all(self.connection.prepare_cached(sql).map_err(complaint)?, params);
+        }
         let mut rows = Vec::new();
         let mut batch = Batch::new(&self.connection, sql);
         while let Some(mut statement) = batch.next().map_err(complaint)? {
@@ -182,6 +306,18 @@ impl LocalSql for MemoryLocalSql {
         }
         Ok(rows)
     }
+}
+
+fn read_all(mut statement: CachedStatement<'_>, params: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>> {
+    let count = statement.column_count();
+    let bound = params.iter().take(statement.parameter_count()).map(Param);
+    let mut cursor = statement.query(rusqlite::params_from_iter(bound)).map_err(complaint)?;
+    let mut rows = Vec::new();
+    while let Some(row) = cursor.next().map_err(complaint)? {
+        let cells = (0..count).map(|index| Ok(to_sql_value(row.get_ref(index).map_err(complaint)?)));
+        rows.push(cells.collect::<Result<Vec<_>>>()?);
+    }
+    Ok(rows)
 }
 
 struct Param<'a>(&'a SqlValue);

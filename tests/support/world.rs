@@ -3,7 +3,7 @@
 //! as long as the test likes, or killed for good.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,8 +11,9 @@ use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use fivetran_do::control::ControlPlane;
-use fivetran_do::core::Result;
+use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::redact::Secret;
+use fivetran_do::core::{Error, ErrorKind, Result};
 use fivetran_do::engine::connector::Connector;
 use fivetran_do::engine::destination::{SchemaLock, Tables};
 use fivetran_do::engine::protocol::*;
@@ -24,7 +25,7 @@ use super::sqlite::{MemoryLocalSql, SqliteDatabase};
 
 /// Everything that survives a crash.
 pub struct Inner {
-    pub now: Cell<i64>,
+    pub now: Rc<Cell<i64>>,
     pub connectors: RefCell<BTreeMap<String, Rc<MemoryLocalSql>>>,
     pub syncs: RefCell<BTreeMap<String, Rc<MemoryLocalSql>>>,
     pub destinations: RefCell<BTreeMap<String, Rc<(MemoryLocalSql, SchemaLock)>>>,
@@ -35,7 +36,23 @@ pub struct Inner {
     pub lake: Rc<super::objects::MemoryBucket>,
     pub registry: Registry,
     pub log: RefCell<Vec<String>>,
-    seed: Cell<u64>,
+    /// What happens at a border that is reached next, if it is this one.
+    pub trap: Cell<Option<(FaultPoint, Trap)>>,
+    /// Borders reached so far.
+    pub reached: RefCell<BTreeSet<FaultPoint>>,
+    /// Set by a worker that died in a trap; whoever polled it drops it.
+    died: Cell<bool>,
+    seed: Rc<Cell<u64>>,
+    plane: ControlPlane,
+}
+
+/// What a border does to the worker that reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trap {
+    /// It dies on the spot.
+    Kill,
+    /// The call it is in fails.
+    Fail,
 }
 
 /// A handle on the world; cheap to clone.
@@ -68,6 +85,28 @@ pub fn step(worker: &mut Worker) -> Option<Result<()>> {
     }
 }
 
+/// Where a worker stands after a step in a world with traps.
+#[derive(Debug)]
+pub enum Step {
+    /// At a border.
+    Waits,
+    /// It died in a trap: drop it.
+    Died,
+    /// At its end.
+    Ended(Result<()>),
+}
+
+impl World {
+    /// Lets a worker run to its next border.
+    pub fn step(&self, worker: &mut Worker) -> Step {
+        match step(worker) {
+            Some(result) => Step::Ended(result),
+            None if self.0.died.take() => Step::Died,
+            None => Step::Waits,
+        }
+    }
+}
+
 /// Lets a worker run to its end, if it ends within `borders` of them.
 pub fn finish<T>(future: impl Future<Output = T>, borders: usize) -> T {
     let mut future = std::pin::pin!(future);
@@ -81,21 +120,31 @@ pub fn finish<T>(future: impl Future<Output = T>, borders: usize) -> T {
 
 impl World {
     pub fn new(registry: Registry) -> Self {
-        let control = SqliteDatabase::new();
-        control.with(|connection| connection.execute_batch(fivetran_do::control::SCHEMA)).unwrap();
+        let control = Rc::new(SqliteDatabase::reused("control", fivetran_do::control::SCHEMA));
+        let now = Rc::new(Cell::new(1_800_000_000_000_000));
+        let seed = Rc::new(Cell::new(1));
+        let keys = Secret::new(format!("k1:{}", "A".repeat(43) + "="));
+        // Its own handles on clock and randomness: a world that held itself would never be dropped.
+        let outside = Rc::new(Outside { now: now.clone(), seed: seed.clone() });
+        let db = Rc::new(Bordered(control.clone()));
+        let plane = ControlPlane::new(db, &keys, outside.clone(), outside).unwrap();
         Self(Rc::new(Inner {
-            now: Cell::new(1_800_000_000_000_000),
+            now,
             connectors: RefCell::default(),
             syncs: RefCell::default(),
             destinations: RefCell::default(),
             alarms: RefCell::default(),
             queue: RefCell::default(),
-            control: Rc::new(control),
+            control,
             analytics: Rc::new(SqliteDatabase::with_d1_limits()),
             lake: Rc::new(super::objects::MemoryBucket::default()),
             registry,
             log: RefCell::default(),
-            seed: Cell::new(1),
+            trap: Cell::new(None),
+            reached: RefCell::default(),
+            died: Cell::new(false),
+            seed,
+            plane,
         }))
     }
 
@@ -107,14 +156,13 @@ impl World {
             timer: world.clone(),
             tcp: world.clone(),
             http: world.clone(),
-            bindings: world,
+            bindings: world.clone(),
+            faults: Some(world),
         }
     }
 
     pub fn control(&self) -> ControlPlane {
-        let keys = Secret::new(format!("k1:{}", "A".repeat(43) + "="));
-        let db = Rc::new(Bordered(self.0.control.clone()));
-        ControlPlane::new(db, &keys, Rc::new(self.clone()), Rc::new(self.clone())).unwrap()
+        self.0.plane.clone()
     }
 
     pub fn engine(&self) -> Rc<Engine> {
@@ -155,6 +203,14 @@ impl World {
         }
     }
 
+    /// Forgets what the objects of destinations hold in memory, as an eviction does. What is under way in them goes on,
+    /// which is worse than in the platform.
+    pub fn evict(&self) {
+        for object in self.0.destinations.borrow_mut().values_mut() {
+            *object = Rc::new((object.0.clone(), SchemaLock::default()));
+        }
+    }
+
     fn apply_effects(&self, run_id: &str) {
         let Some(sql) = self.0.syncs.borrow().get(run_id).cloned() else { return };
         let effects = Sync::new(&*sql).unwrap().effects(self.0.now.get()).unwrap();
@@ -180,7 +236,7 @@ impl Actors for World {
             .connectors
             .borrow_mut()
             .entry(id.to_owned())
-            .or_insert_with(|| Rc::new(MemoryLocalSql::new()))
+            .or_insert_with(|| Rc::new(MemoryLocalSql::reused("connector")))
             .clone();
         let reply = Connector::new(&*sql)?.handle(request, self.0.now.get());
         Border(false).await;
@@ -194,7 +250,7 @@ impl Actors for World {
             .syncs
             .borrow_mut()
             .entry(run_id.to_owned())
-            .or_insert_with(|| Rc::new(MemoryLocalSql::new()))
+            .or_insert_with(|| Rc::new(MemoryLocalSql::reused("sync")))
             .clone();
         let reply = Sync::new(&*sql)?.handle(request, self.0.now.get());
         self.apply_effects(run_id);
@@ -209,21 +265,26 @@ impl Actors for World {
             .destinations
             .borrow_mut()
             .entry(id.to_owned())
-            .or_insert_with(|| Rc::new((MemoryLocalSql::new(), SchemaLock::default())))
+            .or_insert_with(|| Rc::new((MemoryLocalSql::reused("destination"), SchemaLock::default())))
             .clone();
         let tables = Tables::new(&object.0)?;
         let reply = match request {
             DestinationRequest::Prepare { destination_id, load } => {
-                let record = self.control().destination(&destination_id).await?.unwrap();
-                let destination = self.0.registry.destination(&record, &self.ports())?;
-                let table = tables.prepare(&object.1, destination.as_ref(), *load, self.0.now.get()).await?;
+                let record = self.control().destination(&destination_id).await?;
+                let record = record.ok_or_else(|| Error::internal("no such destination"))?;
+                let ports = self.ports();
+                let destination = self.0.registry.destination(&record, &ports)?;
+                let table = tables.prepare(&object.1, destination.as_ref(), *load, &ports).await?;
                 DestinationReply::Prepared { table }
             }
             DestinationRequest::Current => DestinationReply::Current { tables: tables.current()? },
             DestinationRequest::History { schema, table } => {
                 DestinationReply::History { versions: tables.history(&schema, &table)? }
             }
-            DestinationRequest::Forget => tables.forget().map(|()| DestinationReply::Done)?,
+            DestinationRequest::Forget => {
+                tables.forget()?;
+                DestinationReply::Done
+            }
         };
         Border(false).await;
         Ok(reply)
@@ -236,6 +297,52 @@ impl Outbox for World {
         Border(false).await;
         self.0.queue.borrow_mut().extend(messages.iter().cloned());
         Border(false).await;
+        Ok(())
+    }
+}
+
+#[async_trait(?Send)]
+impl Faults for World {
+    async fn reach(&self, point: FaultPoint, _: &str) -> Result<()> {
+        Border(false).await;
+        self.0.reached.borrow_mut().insert(point);
+        match self.0.trap.get() {
+            Some((armed, trap)) if armed == point => {
+                self.0.trap.set(None);
+                if trap == Trap::Fail {
+                    return Err(Error::new(ErrorKind::DestinationUnavailable, "a trap"));
+                }
+                self.0.died.set(true);
+                std::future::pending().await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Time and randomness of a world.
+struct Outside {
+    now: Rc<Cell<i64>>,
+    seed: Rc<Cell<u64>>,
+}
+
+impl Clock for Outside {
+    fn now_micros(&self) -> i64 {
+        self.now.get()
+    }
+}
+
+impl Random for Outside {
+    fn fill(&self, buffer: &mut [u8]) -> Result<()> {
+        for byte in buffer {
+            let next = self
+                .seed
+                .get()
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            self.seed.set(next);
+            *byte = (next >> 56) as u8;
+        }
         Ok(())
     }
 }
@@ -254,24 +361,19 @@ impl Log for World {
 
 impl Random for World {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
-        for byte in buffer {
-            let next = self
-                .0
-                .seed
-                .get()
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            self.0.seed.set(next);
-            *byte = (next >> 56) as u8;
-        }
-        Ok(())
+        Outside { now: self.0.now.clone(), seed: self.0.seed.clone() }.fill(buffer)
     }
 }
 
 #[async_trait(?Send)]
 impl Timer for World {
-    async fn sleep_ms(&self, _: u64) {
+    /// Long sleeps last until the clock was set on; short ones, between two looks at something, are a border.
+    async fn sleep_ms(&self, ms: u64) {
+        let until = self.0.now.get() + ms as i64 * 1_000;
         Border(false).await;
+        while ms > 2_000 && self.0.now.get() < until {
+            Border(false).await;
+        }
     }
 }
 

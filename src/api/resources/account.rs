@@ -3,15 +3,21 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::users::OWNER_USER;
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::error::ApiResult;
-use crate::api::request::{Call, Caller};
+use crate::api::request::Call;
 use crate::api::response::Answer;
 use crate::api::router::{Method, Route, handler};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![Route::new(Method::Get, "/v1/account/info", "Account information", handler!(info => AccountInfo))]
+    vec![Route::new(
+        Method::Get,
+        "/v1/account/info",
+        "Account information",
+        Needs::KEY,
+        handler!(info => AccountInfo),
+    )]
 }
 
 /// Whose key this is. A key is either the owner's or a system key.
@@ -26,11 +32,9 @@ struct AccountInfo {
 }
 
 async fn info(services: &Services, call: &Call<'_>) -> ApiResult<Answer<AccountInfo>> {
-    let account = services.control.account().await?;
-    let (user_id, system_key_id) = match &call.caller {
-        Caller::Owner => (Some(OWNER_USER.to_owned()), None),
-        Caller::Key(id) => (None, Some(id.clone())),
-    };
+    let account = services.control.account_of(&call.caller.account_id).await?;
+    let user_id = call.caller.user_id.clone();
+    let system_key_id = user_id.is_none().then(|| call.caller.key_id.clone());
     let info = AccountInfo { account_id: account.id, account_name: account.name, user_id, system_key_id };
     Answer::new("Account information retrieved successfully", &info)
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::access::Needs;
 use crate::api::config::{self, CheckedConfig};
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
@@ -12,8 +13,10 @@ use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, PAGED, Route, handler};
 use crate::api::{Services, setup};
 use crate::connectors::SetupTest;
+use crate::control::ObjectKind;
 use crate::control::destinations::NewDestination;
 use crate::control::{DestinationRecord, SetupState};
+use crate::core::access::{Access, Resource};
 use crate::core::schedule::Zone;
 use crate::core::{Error, Result};
 
@@ -25,18 +28,18 @@ pub(crate) fn routes() -> Vec<Route> {
     const ONE: &str = "/v1/destinations/{destination_id}";
     const TEST: &str = "/v1/destinations/{destination_id}/test";
     vec![
-        Route::new(Method::Get, LIST, "List destinations", handler!(list => Items<DestinationBody>)).query(PAGED),
-        Route::new(Method::Post, LIST, "Create a group's destination", handler!(create, NewDestinationBody => DestinationBody))
+        Route::new(Method::Get, LIST, "List destinations", Needs::anywhere(Resource::Destination, Access::Read), handler!(list => Items<DestinationBody>)).query(PAGED),
+        Route::new(Method::Post, LIST, "Create a group's destination", Needs::in_body(Resource::Destination, Access::Create, &[(ObjectKind::Group, "/group_id")]), handler!(create, NewDestinationBody => DestinationBody))
             .status(201)
             .details(
                 "An invalid configuration is refused and nothing is created. A valid one whose setup tests fail is \
                  created with setup_status INCOMPLETE.",
             ),
-        Route::new(Method::Get, ONE, "Read a destination", handler!(get => DestinationBody)),
-        Route::new(Method::Patch, ONE, "Change a destination", handler!(edit, DestinationPatch => DestinationBody)),
-        Route::new(Method::Delete, ONE, "Delete a destination without connections", handler!(delete))
+        Route::new(Method::Get, ONE, "Read a destination", Needs::on(Resource::Destination, Access::Read, "destination_id"), handler!(get => DestinationBody)),
+        Route::new(Method::Patch, ONE, "Change a destination", Needs::on(Resource::Destination, Access::Edit, "destination_id"), handler!(edit, DestinationPatch => DestinationBody)),
+        Route::new(Method::Delete, ONE, "Delete a destination without connections", Needs::on(Resource::Destination, Access::Manage, "destination_id"), handler!(delete))
             .details("The data at the destination is not touched."),
-        Route::new(Method::Post, TEST, "Run setup tests", handler!(test => DestinationBody)),
+        Route::new(Method::Post, TEST, "Run setup tests", Needs::on(Resource::Destination, Access::Edit, "destination_id"), handler!(test => DestinationBody)),
     ]
 }
 
@@ -191,7 +194,7 @@ fn checked(
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<DestinationBody>>> {
-    let listing = services.control.destinations(&call.page()?).await?;
+    let listing = services.control.destinations(&call.scope(Resource::Destination), &call.page()?).await?;
     Answer::new("Destinations list retrieved successfully", &Items::of(listing, DestinationBody::short))
 }
 
@@ -289,6 +292,7 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
             "Destination with id '{id}' still has connections. Delete them first"
         )));
     }
+    services.syncs.forget_destination(id).await?;
     Ok(Answer::done(format!("Destination with id '{id}' has been deleted")))
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{actor, is_local};
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -13,7 +14,9 @@ use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, PAGED, Route, handler};
 use crate::api::{Services, config};
 use crate::connectors::{SetupTest, SetupTestStatus};
+use crate::control::ObjectKind;
 use crate::control::receivers::{NewReceiver, Receiver};
+use crate::core::access::{Access, Resource};
 use crate::delivery::{log_service, post, test_event};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -26,12 +29,19 @@ pub(crate) fn routes() -> Vec<Route> {
         Services that take logs over HTTP are supported: datadog_log, new_relic_log, splunkLog, grafana_loki and \
         azure_monitor_log.";
     let mut routes = vec![
-        Route::new(Method::Get, LIST, "List external log services", handler!(list => Items<LogBody>))
-            .query(PAGED),
+        Route::new(
+            Method::Get,
+            LIST,
+            "List external log services",
+            Needs::anywhere(Resource::Destination, Access::Read),
+            handler!(list => Items<LogBody>),
+        )
+        .query(PAGED),
         Route::new(
             Method::Post,
             LIST,
             "Set a group's log service",
+            Needs::in_body(Resource::Destination, Access::Manage, &[(ObjectKind::Group, "/group_id")]),
             handler!(create_for_group, NewLog => LogDetails),
         )
         .status(201)
@@ -40,17 +50,29 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Post,
             ACCOUNT,
             "Set the account's log service",
+            Needs::throughout(Resource::Account, Access::Manage),
             handler!(create_for_account, NewLog => LogDetails),
         )
         .status(201)
         .details(SERVICES),
     ];
-    for (one, test) in [(ACCOUNT, ACCOUNT_TEST), (ONE, TEST)] {
+    let of_account = |access| Needs::throughout(Resource::Account, access);
+    let of_log = |access| Needs::on(Resource::Destination, access, "log_id");
+    for (one, test, reads, changes) in [
+        (ACCOUNT, ACCOUNT_TEST, of_account(Access::Read), of_account(Access::Manage)),
+        (ONE, TEST, of_log(Access::Read), of_log(Access::Manage)),
+    ] {
         routes.extend([
-            Route::new(Method::Get, one, "Read a log service", handler!(get => LogDetails)),
-            Route::new(Method::Patch, one, "Change a log service", handler!(edit, LogPatch => LogDetails)),
-            Route::new(Method::Delete, one, "Delete a log service", handler!(delete)),
-            Route::new(Method::Post, test, "Send a test event", handler!(self::test => TestBody)),
+            Route::new(Method::Get, one, "Read a log service", reads, handler!(get => LogDetails)),
+            Route::new(
+                Method::Patch,
+                one,
+                "Change a log service",
+                changes,
+                handler!(edit, LogPatch => LogDetails),
+            ),
+            Route::new(Method::Delete, one, "Delete a log service", changes, handler!(delete)),
+            Route::new(Method::Post, test, "Send a test event", changes, handler!(self::test => TestBody)),
         ]);
     }
     routes
@@ -118,16 +140,16 @@ impl From<Receiver> for LogDetails {
 }
 
 /// The id in the path; the account's paths have none.
-async fn id_of(services: &Services, call: &Call<'_>) -> ApiResult<String> {
+fn id_of<'a>(call: &'a Call<'_>) -> &'a str {
     match call.part("log_id") {
-        "" => Ok(services.control.account().await?.id),
-        id => Ok(id.to_owned()),
+        "" => &call.caller.account_id,
+        id => id,
     }
 }
 
 async fn found(services: &Services, call: &Call<'_>) -> ApiResult<Receiver> {
-    let id = id_of(services, call).await?;
-    services.control.receiver(&id, false).await?.ok_or_else(|| ApiError::not_found("LogService", &id))
+    let id = id_of(call);
+    services.control.receiver(id, false).await?.ok_or_else(|| ApiError::not_found("LogService", id))
 }
 
 async fn create(
@@ -141,10 +163,11 @@ async fn create(
     service.check(&config.clear, is_local(services))?;
     let id = match &group_id {
         Some(id) => id.clone(),
-        None => services.control.account().await?.id,
+        None => call.caller.account_id.clone(),
     };
     let receiver = NewReceiver {
         id: id.clone(),
+        account_id: call.caller.account_id.clone(),
         group_id,
         service: service.id.to_owned(),
         config: config.clear,
@@ -185,7 +208,8 @@ async fn create_for_account(
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<LogBody>>> {
-    let listing = services.control.receivers(false, &call.page()?).await?;
+    let listing =
+        services.control.receivers(false, &call.scope(Resource::Destination), &call.page()?).await?;
     Answer::new("External logging services retrieved successfully", &Items::of(listing, LogBody::from))
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connections::{self, ConnectionBody};
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -13,25 +14,50 @@ use crate::api::router::{CURSOR, LIMIT, Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
 use crate::control::groups::Group;
 use crate::core::Error;
+use crate::core::access::Place;
+use crate::core::access::{Access, Resource};
+use crate::core::roles::RoleScope;
 
 pub(crate) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/groups";
     const ONE: &str = "/v1/groups/{group_id}";
     vec![
-        Route::new(Method::Get, LIST, "List groups", handler!(list => Items<GroupBody>)).query(PAGED),
-        Route::new(Method::Post, LIST, "Create a group", handler!(create, NewGroup => GroupBody)).status(201),
-        Route::new(Method::Get, ONE, "Read a group", handler!(get => GroupBody)),
-        Route::new(Method::Patch, ONE, "Rename a group", handler!(rename, GroupPatch => GroupBody)),
+        Route::new(
+            Method::Get,
+            LIST,
+            "List groups",
+            Needs::anywhere(Resource::Destination, Access::Read),
+            handler!(list => Items<GroupBody>),
+        )
+        .query(PAGED),
+        Route::new(
+            Method::Post,
+            LIST,
+            "Create a group",
+            Needs::throughout(Resource::Destination, Access::Create),
+            handler!(create, NewGroup => GroupBody),
+        )
+        .status(201),
+        Route::new(Method::Get, ONE, "Read a group", Needs::group(Access::Read), handler!(get => GroupBody)),
+        Route::new(
+            Method::Patch,
+            ONE,
+            "Rename a group",
+            Needs::group(Access::Edit),
+            handler!(rename, GroupPatch => GroupBody),
+        ),
         Route::new(
             Method::Delete,
             ONE,
             "Delete a group without destination and connections",
+            Needs::group(Access::Manage),
             handler!(delete),
         ),
         Route::new(
             Method::Get,
             "/v1/groups/{group_id}/connections",
             "List connections of a group",
+            Needs::group(Access::Read),
             handler!(list_connections => Items<ConnectionBody>),
         )
         .query(&[
@@ -92,14 +118,16 @@ async fn found(services: &Services, id: &str) -> ApiResult<Group> {
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<GroupBody>>> {
-    let listing = services.control.groups(&call.page()?).await?;
+    let listing = services.control.groups(&call.scope(Resource::Destination), &call.page()?).await?;
     Answer::new("Groups retrieved successfully", &Items::of(listing, GroupBody::from))
 }
 
-async fn create(services: &Services, _: &Call<'_>, new: NewGroup) -> ApiResult<Answer<GroupBody>> {
+async fn create(services: &Services, call: &Call<'_>, new: NewGroup) -> ApiResult<Answer<GroupBody>> {
     let name = trimmed(&new.name)?;
-    let account = services.control.account().await?;
-    let group = services.control.create_group(&account.id, name).await?.ok_or_else(|| taken(name))?;
+    let account = &call.caller.account_id;
+    let group = services.control.create_group(account, name).await?.ok_or_else(|| taken(name))?;
+    let place = Place { id: &group.id, group_id: Some(&group.id) };
+    call.adopt(services, RoleScope::Destination, place).await?;
     Answer::new("Group has been created", &GroupBody::from(group))
 }
 

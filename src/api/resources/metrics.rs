@@ -5,6 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::error::ApiResult;
 use crate::api::response::ApiResponse;
 use crate::api::router::{Answering, Method, Route, Run};
@@ -20,7 +21,7 @@ const STATES: [&str; 5] = ["SUCCESSFUL", "FAILURE", "FAILURE_WITH_TASK", "RESCHE
 pub(crate) fn routes() -> Vec<Route> {
     let run: Answering = |services| Box::pin(answer(services));
     let summary = "Counters and gauges in OpenMetrics text";
-    vec![Route::new(Method::Get, "/metrics", summary, (Run::Guarded(run), None, None))]
+    vec![Route::new(Method::Get, "/metrics", summary, Needs::DEPLOYMENT, (Run::Guarded(run), None, None))]
 }
 
 async fn answer(services: &Services) -> ApiResult<ApiResponse> {

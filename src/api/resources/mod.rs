@@ -5,19 +5,23 @@ mod connections;
 mod destinations;
 mod external_logging;
 mod groups;
+mod memberships;
 mod metadata;
 mod metrics;
+mod roles;
 mod root;
 mod runs;
 mod schemas;
+mod system_keys;
 mod table_body;
+mod teams;
 mod transformations;
 mod unavailable;
 mod users;
 mod webhooks;
 
 use super::Services;
-use super::request::{Call, Caller};
+use super::request::Call;
 use super::router::Route;
 
 /// Every route under its present name.
@@ -27,6 +31,10 @@ pub(crate) fn routes() -> Vec<Route> {
         metrics::routes(),
         account::routes(),
         users::routes(),
+        teams::routes(),
+        memberships::routes(),
+        roles::routes(),
+        system_keys::routes(),
         groups::routes(),
         destinations::routes(),
         connections::routes(),
@@ -45,10 +53,7 @@ pub(crate) fn routes() -> Vec<Route> {
 
 /// Who is asking, as `created_by` fields name it: a user or a key.
 fn actor(call: &Call<'_>) -> Option<String> {
-    Some(match &call.caller {
-        Caller::Owner => users::OWNER_USER.to_owned(),
-        Caller::Key(id) => id.clone(),
-    })
+    Some(call.caller.user_id.as_ref().unwrap_or(&call.caller.key_id).clone())
 }
 
 /// Whether this deployment runs on its user's own machine, where receivers may, too.

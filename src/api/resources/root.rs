@@ -2,13 +2,16 @@
 
 use serde_json::json;
 
+use crate::api::access::Needs;
 use crate::api::error::ApiResult;
 use crate::api::response::ApiResponse;
 use crate::api::router::{Method, Route, Run};
 use crate::api::{Services, openapi};
 
 pub(crate) fn routes() -> Vec<Route> {
-    let plain = |path, summary, run| Route::new(Method::Get, path, summary, (Run::Plain(run), None, None));
+    let plain = |path, summary, run| {
+        Route::new(Method::Get, path, summary, Needs::NOTHING, (Run::Plain(run), None, None))
+    };
     vec![
         plain("/", "What this is", about),
         plain("/healthz", "Whether it runs", healthy),

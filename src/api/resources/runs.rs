@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::connections::found;
 use super::table_body::TableBody;
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::{self, Items};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -16,6 +17,7 @@ use crate::api::timestamp::Timestamp;
 use crate::control::log_events::StoredLogEvent;
 use crate::control::streams::StreamVersion;
 use crate::control::{LogLevel, RunRecord};
+use crate::core::access::Access;
 use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
 use crate::core::run::{Counts, Effort};
@@ -28,21 +30,41 @@ pub(crate) fn routes() -> Vec<Route> {
     const LOGS: &str = "/v1/connections/{connection_id}/logs";
     const VERSIONS: &str = "/v1/connections/{connection_id}/schema-versions";
     vec![
-        Route::new(Method::Get, RUNS, "List runs, the oldest first", handler!(list => Items<RunBody>))
-            .query(PAGED),
-        Route::new(Method::Get, RUN, "Read a run with its tables", handler!(get => RunBody)),
+        Route::new(
+            Method::Get,
+            RUNS,
+            "List runs, the oldest first",
+            Needs::connection(Access::Read),
+            handler!(list => Items<RunBody>),
+        )
+        .query(PAGED),
+        Route::new(
+            Method::Get,
+            RUN,
+            "Read a run with its tables",
+            Needs::connection(Access::Read),
+            handler!(get => RunBody),
+        ),
         Route::new(
             Method::Get,
             PROGRESS,
             "Live progress of the current or last run",
+            Needs::connection(Access::Read),
             handler!(progress => ProgressBody),
         ),
-        Route::new(Method::Get, LOGS, "List log events, the oldest first", handler!(logs => Items<LogBody>))
-            .query(&[("run_id", "Only events of this run"), ("cursor", CURSOR), ("limit", LIMIT)]),
+        Route::new(
+            Method::Get,
+            LOGS,
+            "List log events, the oldest first",
+            Needs::connection(Access::Read),
+            handler!(logs => Items<LogBody>),
+        )
+        .query(&[("run_id", "Only events of this run"), ("cursor", CURSOR), ("limit", LIMIT)]),
         Route::new(
             Method::Get,
             VERSIONS,
             "List every version of every table's shape, with what changed",
+            Needs::connection(Access::Read),
             handler!(versions => Items<VersionBody>),
         )
         .query(&[

@@ -5,11 +5,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, PAGED, Route, handler};
+use crate::core::access::{Access, Resource};
 
 /// A kind of thing there is none of.
 struct Absent {
@@ -171,16 +173,24 @@ pub(crate) fn routes() -> Vec<Route> {
             As::Missing => (handler!(missing), "There is none: 404"),
             As::Refused => (handler!(refused), "Not supported: 400 with the reason"),
         };
-        Route::new(method, path, summary, handler).query(if matches!(answer, As::Empty) {
-            PAGED
-        } else {
-            &[]
-        })
+        Route::new(method, path, summary, needs(path, method), handler)
+            .query(if matches!(answer, As::Empty) { PAGED } else { &[] })
     };
     let all = PATHS
         .iter()
         .flat_map(|(path, methods)| methods.iter().map(move |(method, answer)| (path, method, answer)));
     all.map(|(path, method, answer)| route(path, *method, *answer)).collect()
+}
+
+/// What there is none of needs no rights of its own, only the right to what it would belong to.
+fn needs(path: &str, method: Method) -> Needs {
+    let access = if method == Method::Get { Access::Read } else { Access::Manage };
+    match path.split('/').nth(2) {
+        Some("connections") => Needs::connection(access),
+        Some("destinations") => Needs::on(Resource::Destination, access, "destination_id"),
+        Some("groups") => Needs::group(access),
+        _ => Needs::KEY,
+    }
 }
 
 /// Something of which there is none.

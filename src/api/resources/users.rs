@@ -1,89 +1,364 @@
-//! Users. A deployment has one: the owner of its key.
+//! Users, and their keys.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
-use crate::api::response::Answer;
-use crate::api::router::{Method, PAGED, Route, handler};
+use crate::api::response::{Answer, NoData};
+use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::api::timestamp::Timestamp;
+use crate::control::users::{OWNER_USER, User, UserFilter};
+use crate::control::{ObjectKind, Scope};
+use crate::core::Error;
+use crate::core::access::{Access, Resource};
+use crate::core::roles::RoleScope;
 
-/// The owner's id.
-pub(crate) const OWNER_USER: &str = "owner";
+/// `active` and a page.
+pub(super) const PEOPLE: &[(&str, &str)] =
+    &[("active", "true: only active users; false: only the others"), ("cursor", CURSOR), ("limit", LIMIT)];
 
 pub(crate) fn routes() -> Vec<Route> {
+    const LIST: &str = "/v1/users";
+    const ONE: &str = "/v1/users/{user_id}";
+    const ROLE: &str = "/v1/users/{user_id}/role";
+    const KEY: &str = "/v1/users/{user_id}/api-key";
+    const OF_GROUP: &str = "/v1/groups/{group_id}/users";
+    const ONE_OF_GROUP: &str = "/v1/groups/{group_id}/users/{user_id}";
+    let on = |access| Needs::on(Resource::User, access, "user_id");
     vec![
-        Route::new(Method::Get, "/v1/users", "List users", handler!(list => Items<User>)).query(PAGED),
-        Route::new(Method::Get, "/v1/users/{user_id}", "Read a user", handler!(get => User)),
         Route::new(
             Method::Get,
-            "/v1/groups/{group_id}/users",
-            "List users of a group",
-            handler!(of_group => Items<User>),
+            LIST,
+            "List users",
+            Needs::anywhere(Resource::User, Access::Read),
+            handler!(list => Items<UserBody>),
         )
-        .query(PAGED),
+        .query(PEOPLE),
+        Route::new(
+            Method::Post,
+            LIST,
+            "Invite a user",
+            Needs::throughout(Resource::User, Access::Create),
+            handler!(create, NewUser => UserBody),
+        )
+        .status(201)
+        .details("Nothing is mailed: give them the API key that you create for them."),
+        Route::new(Method::Get, ONE, "Read a user", on(Access::Read), handler!(get => UserBody)),
+        Route::new(
+            Method::Patch,
+            ONE,
+            "Change a user",
+            on(Access::Edit),
+            handler!(edit, UserPatch => UserBody),
+        ),
+        Route::new(Method::Delete, ONE, "Delete a user", on(Access::Manage), handler!(delete)),
+        Route::new(
+            Method::Delete,
+            ROLE,
+            "Remove a user's account role",
+            on(Access::Manage),
+            handler!(delete_role),
+        ),
+        Route::new(
+            Method::Post,
+            KEY,
+            "Give a user an API key",
+            Needs::EVERYTHING,
+            handler!(create_key => UserKey),
+        )
+        .status(201)
+        .details("Ours, not Fivetran's, where users do this in the dashboard. A key they had stops working."),
+        Route::new(Method::Delete, KEY, "Revoke a user's API key", Needs::EVERYTHING, handler!(revoke_key)),
+        Route::new(
+            Method::Get,
+            OF_GROUP,
+            "List users of a group",
+            Needs::group(Access::Read),
+            handler!(of_group => Items<UserBody>),
+        )
+        .query(PEOPLE)
+        .details("Users with a role in the group: their own, a team's, or one in the whole account."),
+        Route::new(
+            Method::Post,
+            OF_GROUP,
+            "Give a user a role in a group",
+            Needs::group(Access::Manage),
+            handler!(add_to_group, GroupUser),
+        ),
+        Route::new(
+            Method::Delete,
+            ONE_OF_GROUP,
+            "Remove a user from a group",
+            Needs::group(Access::Manage),
+            handler!(remove_from_group),
+        ),
     ]
 }
 
 /// A user.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct User {
+struct UserBody {
     id: String,
     email: String,
     given_name: String,
     family_name: String,
+    /// Whether their key was ever used.
     verified: bool,
     invited: bool,
     picture: Option<String>,
     phone: Option<String>,
+    /// Account role; empty where they have none.
     role: String,
     active: bool,
-    /// The owner signs in with a key only: when that was last is not recorded.
+    /// When their key was last used, to the hour.
     logged_in_at: Option<Timestamp>,
     created_at: Timestamp,
 }
 
-async fn owner(services: &Services) -> ApiResult<User> {
-    let account = services.control.account().await?;
-    let host = url::Url::parse(&services.public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    Ok(User {
-        id: OWNER_USER.to_owned(),
-        email: format!("{OWNER_USER}@{}", host.as_deref().unwrap_or("localhost")),
-        given_name: "Account".to_owned(),
-        family_name: "Owner".to_owned(),
-        verified: true,
-        invited: false,
-        picture: None,
-        phone: None,
-        role: "Account Administrator".to_owned(),
-        active: true,
-        logged_in_at: None,
-        created_at: Timestamp(account.created_at),
-    })
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            given_name: user.given_name,
+            family_name: user.family_name,
+            verified: !user.invited,
+            invited: user.invited,
+            picture: user.picture,
+            phone: user.phone,
+            role: user.role.unwrap_or_default(),
+            active: user.active,
+            logged_in_at: user.logged_in_at.map(Timestamp),
+            created_at: Timestamp(user.created_at),
+        }
+    }
 }
 
-async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<User>>> {
-    // One page holds everybody, so a valid cursor can only point behind the owner.
-    let items = if call.page()?.after.is_some() { Vec::new() } else { vec![owner(services).await?] };
-    Answer::new("Users retrieved successfully", &Items { items, next_cursor: None })
+/// A user to invite.
+#[derive(Deserialize, JsonSchema)]
+struct NewUser {
+    /// Unique in the account.
+    #[schemars(length(min = 3, max = 254))]
+    email: String,
+    #[schemars(length(min = 1, max = 255))]
+    given_name: String,
+    #[schemars(length(min = 1, max = 255))]
+    family_name: String,
+    phone: Option<String>,
+    picture: Option<String>,
+    /// Account role; none where absent.
+    role: Option<String>,
 }
 
-async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<User>> {
+/// Changes of a user. What is left out stays.
+#[derive(Deserialize, JsonSchema)]
+struct UserPatch {
+    #[schemars(length(min = 1, max = 255))]
+    given_name: Option<String>,
+    #[schemars(length(min = 1, max = 255))]
+    family_name: Option<String>,
+    phone: Option<String>,
+    picture: Option<String>,
+    /// Account role.
+    role: Option<String>,
+    /// False: their key is refused. Ours, not Fivetran's.
+    active: Option<bool>,
+}
+
+/// A user's role in a group.
+#[derive(Deserialize, JsonSchema)]
+struct GroupUser {
+    /// Address of a user of the account.
+    email: String,
+    /// Name of the role.
+    role: String,
+}
+
+/// A key of a user. The secret is told this once.
+#[derive(Serialize, JsonSchema)]
+struct UserKey {
+    id: String,
+    key: String,
+    secret: String,
+}
+
+async fn found(services: &Services, call: &Call<'_>) -> ApiResult<User> {
     let id = call.part("user_id");
-    if id != OWNER_USER {
-        return Err(ApiError::not_found("User", id));
-    }
-    Answer::new("User details retrieved successfully", &owner(services).await?)
+    services.control.user(id).await?.ok_or_else(|| ApiError::not_found("User", id))
 }
 
-async fn of_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<User>>> {
-    let id = call.part("group_id");
-    if services.control.group(id).await?.is_none() {
-        return Err(ApiError::not_found("Group", id));
+/// A name that is more than blanks.
+pub(super) fn trimmed(field: &str, text: &str) -> ApiResult<String> {
+    match text.trim() {
+        "" => {
+            Err(Error::invalid("This is blank").field(field).remedy("Send a text that is not blank").into())
+        }
+        text => Ok(text.to_owned()),
     }
-    let items = if call.page()?.after.is_some() { Vec::new() } else { vec![owner(services).await?] };
-    Answer::new("Group users retrieved successfully", &Items { items, next_cursor: None })
+}
+
+fn checked_email(email: &str) -> ApiResult<String> {
+    let email = email.trim();
+    let plain = !email.chars().any(|letter| letter.is_whitespace() || letter.is_control());
+    match email.split_once('@') {
+        Some((name, host)) if plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => {
+            Ok(email.to_owned())
+        }
+        _ => Err(Error::invalid("This is not an address")
+            .field("email")
+            .remedy("Send one like ada@example.com")
+            .into()),
+    }
+}
+
+/// `active` of the query.
+pub(super) fn active(call: &Call<'_>) -> ApiResult<Option<bool>> {
+    match call.query("active") {
+        None => Ok(None),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(_) => Err(Error::invalid("This must be true or false").field("active").into()),
+    }
+}
+
+async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<UserBody>>> {
+    let filter = UserFilter { active: active(call)?, group_id: None };
+    let listing = services.control.users(&call.scope(Resource::User), &filter, &call.page()?).await?;
+    Answer::new("Users list retrieved successfully", &Items::of(listing, UserBody::from))
+}
+
+async fn of_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<UserBody>>> {
+    let filter = UserFilter { active: active(call)?, group_id: Some(call.part("group_id")) };
+    let everybody = Scope::all(&call.caller.account_id);
+    let listing = services.control.users(&everybody, &filter, &call.page()?).await?;
+    Answer::new("Group users retrieved successfully", &Items::of(listing, UserBody::from))
+}
+
+async fn create(services: &Services, call: &Call<'_>, new: NewUser) -> ApiResult<Answer<UserBody>> {
+    let email = checked_email(&new.email)?;
+    let role = match new.role.as_deref().filter(|role| !role.is_empty()) {
+        Some(role) => {
+            Some(call.role_to_give(services, RoleScope::Account, role, None).await?.name.to_owned())
+        }
+        None => None,
+    };
+    let user = User {
+        id: services.control.new_id()?,
+        email,
+        given_name: trimmed("given_name", &new.given_name)?,
+        family_name: trimmed("family_name", &new.family_name)?,
+        phone: new.phone,
+        picture: new.picture,
+        role,
+        active: true,
+        invited: true,
+        created_at: services.ports.clock.now_micros(),
+        logged_in_at: None,
+    };
+    if !services.control.create_user(&call.caller.account_id, &user).await? {
+        return Err(ApiError::conflict(
+            "email: There is a user with this address already. Change that one, or use another address",
+        ));
+    }
+    Answer::new("User has been created", &UserBody::from(user))
+}
+
+async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<UserBody>> {
+    Answer::new("User details retrieved successfully", &UserBody::from(found(services, call).await?))
+}
+
+/// The root key speaks for the owner: nobody can take it away by changing or deleting them.
+fn refuse_owner(user: &User) -> ApiResult<()> {
+    if user.id == OWNER_USER {
+        return Err(ApiError::illegal_state("The owner of the deployment keeps their role and stays"));
+    }
+    Ok(())
+}
+
+/// Whoever changes, removes or replaces a role must have what it gives: an editor of users cannot unseat those above.
+async fn may_change_role(services: &Services, call: &Call<'_>, user: &User) -> ApiResult<()> {
+    refuse_owner(user)?;
+    if let Some(role) = &user.role {
+        call.role_to_give(services, RoleScope::Account, role, None).await?;
+    }
+    Ok(())
+}
+
+async fn edit(services: &Services, call: &Call<'_>, patch: UserPatch) -> ApiResult<Answer<UserBody>> {
+    let mut user = found(services, call).await?;
+    if let Some(role) = patch.role.filter(|role| user.role.as_ref() != Some(role)) {
+        may_change_role(services, call, &user).await?;
+        let role = call.role_to_give(services, RoleScope::Account, &role, None).await?;
+        user.role = Some(role.name.to_owned());
+    }
+    if let Some(active) = patch.active.filter(|active| *active != user.active) {
+        may_change_role(services, call, &user).await?;
+        user.active = active;
+    }
+    if let Some(name) = &patch.given_name {
+        user.given_name = trimmed("given_name", name)?;
+    }
+    if let Some(name) = &patch.family_name {
+        user.family_name = trimmed("family_name", name)?;
+    }
+    user.phone = patch.phone.or(user.phone);
+    user.picture = patch.picture.or(user.picture);
+    services.control.save_user(&user).await?;
+    Answer::new("User has been updated", &UserBody::from(user))
+}
+
+async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
+    let user = found(services, call).await?;
+    may_change_role(services, call, &user).await?;
+    services.control.delete_user(&user.id).await?;
+    Ok(Answer::done(format!("User with id '{}' has been deleted", user.id)))
+}
+
+async fn delete_role(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
+    let mut user = found(services, call).await?;
+    may_change_role(services, call, &user).await?;
+    user.role = None;
+    services.control.save_user(&user).await?;
+    Ok(Answer::done("User role in account has been removed"))
+}
+
+async fn create_key(services: &Services, call: &Call<'_>) -> ApiResult<Answer<UserKey>> {
+    let user = found(services, call).await?;
+    let pair = services.control.create_user_key(&call.caller.account_id, &user.id).await?;
+    let key = UserKey { id: pair.id, key: pair.api_key, secret: pair.api_secret.expose().to_owned() };
+    Answer::new("API key has been created", &key)
+}
+
+async fn revoke_key(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
+    let user = found(services, call).await?;
+    if !services.control.revoke_user_key(&user.id).await? {
+        return Err(ApiError::not_found("ApiKey", &user.id));
+    }
+    Ok(Answer::done("API key has been revoked"))
+}
+
+async fn add_to_group(services: &Services, call: &Call<'_>, new: GroupUser) -> ApiResult<Answer<NoData>> {
+    let group = call.part("group_id");
+    let user = services.control.user_by_email(&call.caller.account_id, new.email.trim()).await?;
+    let user = user.ok_or_else(|| {
+        ApiError::new(404, "NotFound_User", "The account has no user with this address. Invite them first")
+    })?;
+    let place = Some((ObjectKind::Group, group));
+    let role = call.role_to_give(services, RoleScope::Destination, &new.role, place).await?;
+    if !services.control.join(&user.id, RoleScope::Destination, group, role.name).await? {
+        return Err(ApiError::conflict("The user has a role in the group already. Change that one"));
+    }
+    Ok(Answer::done("User has been added to the group"))
+}
+
+async fn remove_from_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
+    let (group, user) = (call.part("group_id"), call.part("user_id"));
+    if !services.control.leave(user, RoleScope::Destination, group).await? {
+        return Err(ApiError::not_found("Membership", user));
+    }
+    Ok(Answer::done(format!("User with id '{user}' has been removed from the group")))
 }

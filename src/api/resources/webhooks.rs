@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{actor, is_local};
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -15,6 +16,7 @@ use crate::api::timestamp::Timestamp;
 use crate::control::deliveries::Delivery;
 use crate::control::receivers::{NewReceiver, Receiver, WEBHOOK};
 use crate::core::Error;
+use crate::core::access::{Access, Resource};
 use crate::core::delivery::{WEBHOOK_EVENTS, receiver_url};
 use crate::core::redact::{MASK, Secret};
 use crate::delivery::{post, test_event};
@@ -31,30 +33,30 @@ pub(crate) fn routes() -> Vec<Route> {
         if it does not answer with 2xx within 10 seconds. Only https URLs of public hosts are taken; beside a service on \
         this machine, http and private addresses are, too.";
     vec![
-        Route::new(Method::Get, LIST, "List webhooks", handler!(list => Items<WebhookBody>)).query(PAGED),
+        Route::new(Method::Get, LIST, "List webhooks", Needs::anywhere(Resource::Webhook, Access::Read), handler!(list => Items<WebhookBody>)).query(PAGED),
         Route::new(
             Method::Post,
             "/v1/webhooks/account",
-            "Create a webhook of the account",
+            "Create a webhook of the account", Needs::throughout(Resource::Webhook, Access::Create),
             handler!(create_for_account, NewWebhook => WebhookBody),
         )
         .details(PROBED),
         Route::new(
             Method::Post,
             "/v1/webhooks/group/{group_id}",
-            "Create a webhook of a group",
+            "Create a webhook of a group", Needs::on(Resource::Webhook, Access::Create, "group_id"),
             handler!(create_for_group, NewWebhook => WebhookBody),
         )
         .details(PROBED),
-        Route::new(Method::Get, ONE, "Read a webhook", handler!(get => WebhookBody)),
-        Route::new(Method::Patch, ONE, "Change a webhook", handler!(edit, WebhookPatch => WebhookBody))
+        Route::new(Method::Get, ONE, "Read a webhook", Needs::on(Resource::Webhook, Access::Read, "webhook_id"), handler!(get => WebhookBody)),
+        Route::new(Method::Patch, ONE, "Change a webhook", Needs::on(Resource::Webhook, Access::Edit, "webhook_id"), handler!(edit, WebhookPatch => WebhookBody))
             .details(PROBED),
-        Route::new(Method::Delete, ONE, "Delete a webhook", handler!(delete)),
-        Route::new(Method::Post, TEST, "Send a made-up event", handler!(test, TestRequest => TestResult)),
+        Route::new(Method::Delete, ONE, "Delete a webhook", Needs::on(Resource::Webhook, Access::Manage, "webhook_id"), handler!(delete)),
+        Route::new(Method::Post, TEST, "Send a made-up event", Needs::on(Resource::Webhook, Access::Edit, "webhook_id"), handler!(test, TestRequest => TestResult)),
         Route::new(
             Method::Get,
             DELIVERIES,
-            "List what was and is to be delivered, the oldest event first",
+            "List what was and is to be delivered, the oldest event first", Needs::on(Resource::Webhook, Access::Read, "webhook_id"),
             handler!(deliveries => Items<DeliveryBody>),
         )
         .query(PAGED)
@@ -252,6 +254,7 @@ async fn create(
     }
     let receiver = NewReceiver {
         id: services.control.new_id()?,
+        account_id: call.caller.account_id.clone(),
         group_id: group_id.map(str::to_owned),
         service: WEBHOOK.to_owned(),
         config,
@@ -288,7 +291,7 @@ async fn create_for_group(
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<WebhookBody>>> {
-    let listing = services.control.receivers(true, &call.page()?).await?;
+    let listing = services.control.receivers(true, &call.scope(Resource::Webhook), &call.page()?).await?;
     Answer::new("Webhooks retrieved successfully", &Items::of(listing, WebhookBody::from))
 }
 

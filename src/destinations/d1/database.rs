@@ -5,19 +5,26 @@ use std::rc::Rc;
 
 use super::fault;
 use crate::core::Result;
-use crate::ports::{QueryResult, SqlDatabase, Statement};
+use crate::core::fault_point::FaultPoint;
+use crate::ports::{Ports, QueryResult, SqlDatabase, Statement};
 
 /// A D1 database. Its `batch` is a transaction, but over HTTP Cloudflare documents only "executed as a batch"; so
 /// nothing here depends on it: every prefix of every batch of ours leaves a state the next call understands.
 pub(super) struct Database {
     inner: Rc<dyn SqlDatabase>,
+    ports: Ports,
     /// Which function reads JSON rows, once asked.
     each: Cell<Option<&'static str>>,
 }
 
 impl Database {
-    pub(super) fn new(inner: Rc<dyn SqlDatabase>) -> Self {
-        Self { inner, each: Cell::new(None) }
+    pub(super) fn new(inner: Rc<dyn SqlDatabase>, ports: Ports) -> Self {
+        Self { inner, ports, each: Cell::new(None) }
+    }
+
+    /// Stands at a border between two effects of that run.
+    pub(super) async fn reach(&self, point: FaultPoint, run_id: &str) -> Result<()> {
+        self.ports.reach(point, run_id).await
     }
 
     /// Runs statements in order in one transaction. `what` names the table or task in errors.

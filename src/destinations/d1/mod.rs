@@ -67,7 +67,7 @@ fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Destination>> {
             Rc::new(HttpDatabase::new(Rc::clone(&ports.http), endpoint, token))
         }
     };
-    Ok(Box::new(D1 { database: Rc::new(Database::new(database)) }))
+    Ok(Box::new(D1 { database: Rc::new(Database::new(database, ports.clone())) }))
 }
 
 /// A D1 database as a destination.

@@ -8,6 +8,7 @@ use super::catalog::{self, Entry};
 use super::database::Database;
 use super::ddl::{self, Change};
 use super::{fault, names, rebuild, watermark};
+use crate::core::fault_point::FaultPoint;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 use crate::ports::Statement;
@@ -29,6 +30,7 @@ pub(super) async fn prepare(database: &Database, load: &TableLoad) -> Result<()>
         }
     }
     announce(database, &name, load).await?;
+    database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
     if let Some(rebuild) = found.entry.and_then(|entry| entry.rebuild) {
         rebuild::recover(database, &name, load, rebuild).await?;
     }

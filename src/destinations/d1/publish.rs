@@ -5,6 +5,7 @@ use super::database::Database;
 use super::names::{self, quote};
 use super::pages::{Page, Pages};
 use super::{fault, history, temporal, watermark};
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::Fence;
 use crate::core::settings::TableSyncMode;
 use crate::core::table::{ACTIVE, DELETED, END, LoadMode, START, SYNCED, TableSchema};
@@ -50,6 +51,7 @@ pub(super) async fn publish(
         }
         LoadMode::Incremental => count_some(database, &name, load).await?,
     };
+    database.reach(FaultPoint::DuringPublish, &load.run_id).await?;
     close(database, &name, load, written, live_rows).await
 }
 

@@ -19,6 +19,7 @@ use super::names::{self, quote};
 use super::pages::{Page, Pages};
 use super::{ddl, fault, storage};
 use crate::core::Result;
+use crate::core::fault_point::FaultPoint;
 use crate::core::table::{DELETED, TableColumn, TableSchema};
 use crate::destinations::TableLoad;
 use crate::ports::Statement;
@@ -42,9 +43,11 @@ pub(super) async fn rebuild(
         sql(ddl::create(&plan.target, &new)),
     ];
     database.batch(&what, statements).await?;
+    database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
     let mut pages = Pages::of(existing, name);
     while let Some(page) = pages.next(database).await? {
         database.query(&what, copy(name, load, existing, &plan.target, &page)).await?;
+        database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
     }
     swap(database, name, load, plan, true).await
 }
@@ -93,6 +96,7 @@ async fn swap(
     statements.push(catalog::define(name, load, &plan.target)?);
     statements.push(sql("PRAGMA legacy_alter_table = OFF".to_owned()));
     database.batch(&what, statements).await?;
+    database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
     finish(database, name, load, &plan).await
 }
 
@@ -101,6 +105,7 @@ async fn finish(database: &Database, name: &str, load: &TableLoad, plan: &Rebuil
     let what = catalog::title(&load.table);
     let drop = sql(format!("DROP TABLE IF EXISTS {}", quote(&names::replaced(name))));
     database.batch(&what, vec![guard(name, load), drop]).await?;
+    database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
     let present: HashSet<String> =
         schema_objects(database, name, &what).await?.into_iter().map(|object| object.name).collect();
     let mut statements = vec![guard(name, load)];

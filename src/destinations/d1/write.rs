@@ -13,6 +13,7 @@ use super::history;
 use super::insert::{self, Origin, Step};
 use super::watermark::{Claim, Claimed};
 use super::{catalog, names};
+use crate::core::fault_point::FaultPoint;
 use crate::core::limits::{D1_MAX_ROW_BYTES, D1_PARAM_BYTES};
 use crate::core::run::{ChunkId, Counts, Fence};
 use crate::core::settings::TableSyncMode;
@@ -119,6 +120,7 @@ impl ChunkWriter for D1ChunkWriter {
     async fn commit(mut self: Box<Self>, counts: Counts) -> Result<DurableReceipt> {
         self.flush().await?;
         self.settle().await?;
+        self.database.reach(FaultPoint::AfterPut, &self.load.run_id).await?;
         let bytes = if counts.bytes == 0 { self.bytes } else { counts.bytes };
         let counts = Counts { written: self.taken, bytes, ..counts };
         self.claim.make_durable(&self.database, &self.what, counts).await

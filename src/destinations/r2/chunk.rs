@@ -36,6 +36,7 @@ use super::encoder::Encoder;
 use super::layout::{self, TableLayout};
 use super::manifest::{ManifestStore, Part, PartKind};
 use super::part::PartWriter;
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::{ChunkId, Counts, Fence};
 use crate::core::table::LoadMode;
 use crate::core::{Error, ErrorKind, Result};
@@ -86,6 +87,7 @@ pub(super) async fn open(request: ChunkRequest<'_>) -> Result<ChunkOpening> {
     let part = PartWriter::new(Rc::clone(&store), &layout, path, kind, encoder, encoding);
     Ok(ChunkOpening::Writer(Box::new(R2ChunkWriter {
         store,
+        ports: ports.clone(),
         manifests,
         receipt_key,
         load: load.clone(),
@@ -106,6 +108,7 @@ async fn read_receipt(store: &dyn ObjectStore, key: &str) -> Result<Option<Durab
 /// Writes one chunk.
 struct R2ChunkWriter {
     store: Rc<dyn ObjectStore>,
+    ports: Ports,
     manifests: ManifestStore,
     receipt_key: String,
     load: TableLoad,
@@ -141,7 +144,7 @@ impl ChunkWriter for R2ChunkWriter {
     }
 
     async fn commit(self: Box<Self>, counts: Counts) -> Result<DurableReceipt> {
-        let Self { store, manifests, receipt_key, load, chunk, fence, mut part, .. } = *self;
+        let Self { store, ports, manifests, receipt_key, load, chunk, fence, mut part, .. } = *self;
         let counts = Counts { written: part.rows(), ..counts };
         // Checked before the last bytes are sent: an unbalanced chunk must not even exist (invariant I5).
         if let Err(error) = DurableReceipt::issue(chunk.clone(), fence, counts, serde_json::Value::Null) {
@@ -150,6 +153,7 @@ impl ChunkWriter for R2ChunkWriter {
         }
         let artifact = serde_json::to_value(ChunkArtifact { part: part.finish().await? })?;
         let receipt = DurableReceipt::issue(chunk, fence, counts, artifact)?;
+        ports.reach(FaultPoint::AfterPut, &load.run_id).await?;
         manifests.prepared().await?.manifest.load_number(&load)?;
         let body = Bytes::from(serde_json::to_vec(&receipt)?);
         match store.put(&receipt_key, body, "application/json", PutCondition::IfAbsent).await? {

@@ -43,6 +43,14 @@ pub(super) const GROUP_TEXT_BYTES: usize = 16 * MIB;
 /// Bytes of a data page: what readers decompress at once. Parquet's usual megabyte.
 const PAGE_BYTES: usize = 1024 * 1024;
 
+/// From this size of an average row on, batches are written by the page. Doing so with narrow rows too made a million rows of
+/// lineitem need 10 MiB more.
+const LARGE_ROW_BYTES: usize = 1024;
+
+/// Row groups of large rows are closed beyond this size, before the next page's worth: the network's buffer, the batch and
+/// the smallest and largest value of each column are large then as well.
+const LARGE_GROUP_BYTES: usize = 4 * MIB;
+
 /// Values handed from Arrow to a column encoder at once; the default of 1,024 spends measurable time between pieces.
 const WRITE_BATCH: usize = 8 * 1024;
 
@@ -121,8 +129,18 @@ impl ParquetEncoder {
         let before = writer.memory_size();
         // A page that is larger than PAGE_BYTES ends when WRITE_BATCH values were added, however large: rows go in by the
         // page's worth.
-        let step = (PAGE_BYTES / (batch.get_array_memory_size() / batch.num_rows()).max(1)).max(1);
+        let bytes_per_row = batch.get_array_memory_size() / batch.num_rows();
+        let step = if bytes_per_row < LARGE_ROW_BYTES {
+            batch.num_rows()
+        } else {
+            (PAGE_BYTES / bytes_per_row).max(1)
+        };
         for from in (0..batch.num_rows()).step_by(step) {
+            if step < batch.num_rows() && writer.memory_size() > LARGE_GROUP_BYTES {
+                make_room(writer);
+                writer.flush()?;
+                self.text = 0;
+            }
             writer.write(&batch.slice(from, step.min(batch.num_rows() - from)))?;
         }
         let after = writer.memory_size();
@@ -131,6 +149,7 @@ impl ParquetEncoder {
         self.text += text;
         if after.saturating_add(grown) > ROW_GROUP_BYTES || self.text.saturating_add(text) > GROUP_TEXT_BYTES
         {
+            make_room(writer);
             writer.flush()?;
             self.text = 0;
         }
@@ -152,10 +171,18 @@ impl ParquetEncoder {
     /// Never in practice: writing to memory.
     pub(super) fn finish(self) -> Result<(Vec<u8>, u64)> {
         let Some(mut writer) = self.writer else { return Ok((self.empty, 0)) };
+        make_room(&mut writer);
         let footer = writer.finish()?;
         let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
         Ok((std::mem::take(writer.inner_mut()), rows))
     }
+}
+
+/// Room for the row group that is about to be closed, all at once: a buffer that doubles on the way to 12 MiB holds 24 of them
+/// for a moment, beside the group itself.
+fn make_room(writer: &mut ArrowWriter<Vec<u8>>) {
+    let bytes = writer.in_progress_size();
+    writer.inner_mut().reserve_exact(bytes);
 }
 
 fn begin(

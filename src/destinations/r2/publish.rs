@@ -9,6 +9,7 @@ use super::layout::{self, TableLayout};
 use super::manifest::{Manifest, ManifestStore, Part, Published, SWAP_TRIES};
 use super::sweep;
 use super::vanished::{self, Vanished};
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::Fence;
 use crate::core::table::LoadMode;
 use crate::core::{Error, ErrorKind, Result};
@@ -47,7 +48,9 @@ pub(super) async fn publish(request: PublishRequest<'_>) -> Result<TableReceipt>
             LoadMode::Incremental => appended(&request, &current.manifest, number, parts),
             LoadMode::Full => replaced(&request, &current.manifest, number, parts).await?,
         };
+        request.ports.reach(FaultPoint::DuringPublish, &request.load.run_id).await?;
         if let PutOutcome::Written(_) = manifests.swap(&next, Some(&current.etag)).await? {
+            request.ports.reach(FaultPoint::AfterSwap, &request.load.run_id).await?;
             // The table is published whatever comes of this, and the next publish sweeps again.
             let _ = sweep::sweep(&*request.store, &request.layout, &next, number).await;
             return next.receipt_of(number).ok_or_else(|| Error::internal("a published load has no receipt"));

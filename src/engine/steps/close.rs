@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::control::{LogLevel, RunFinished, RunTask};
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::retry::LONGEST_WAIT_MS;
 use crate::core::run::Counts;
 use crate::core::{ErrorKind, Result};
@@ -19,11 +20,16 @@ impl Engine {
     /// again and both steps repeat harmlessly.
     pub(in crate::engine) async fn close(&self, spec: &RunSpec, conclusion: Conclusion) -> Result<Outcome> {
         let Conclusion { mut progress, advances, needs_person } = conclusion;
+        self.ports.reach(FaultPoint::BeforeClose, &spec.run_id).await?;
         let close = ConnectorRequest::Close { run_id: spec.run_id.clone(), advances: advances.clone() };
         self.actors.connector(&spec.connection_id, close).await?;
+        self.ports.reach(FaultPoint::AfterCursors, &spec.run_id).await?;
         let Some(connection) = self.control.connection(&spec.connection_id).await? else {
+            // Deleted while a start of it was under way: nobody else would remove what that start left.
+            self.actors.connector(&spec.connection_id, ConnectorRequest::Forget).await?;
             return Ok(Outcome::Closed);
         };
+        self.ensure_recorded(spec, &connection).await?;
         let now = self.ports.clock.now_micros();
         progress.ended_at = Some(now);
         let rescheduled_for =
@@ -40,6 +46,7 @@ impl Engine {
                 rescheduled_for,
             })
             .await?;
+        self.ports.reach(FaultPoint::AfterHistory, &spec.run_id).await?;
         let level = if progress.error.is_some() { LogLevel::Warning } else { LogLevel::Info };
         self.log_run(level, "run_end", spec, ended(&progress));
         self.announce().await;

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use crate::connectors::{StreamRequest, SyncMode};
 use crate::control::Connection;
 use crate::control::streams::changed_versions;
-use crate::core::Result;
 use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::destination_names::DestinationNames;
 use crate::core::error::ErrorReport;
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::Cursor;
 use crate::core::settings::{Selection, Target, select};
 use crate::core::table::{LoadMode, TableSchema};
+use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
+use crate::engine::open::definition;
 use crate::engine::protocol::{
     ConnectorReply, ConnectorRequest, DestinationReply, DestinationRequest, Outcome, RunSpec, SelectedStream,
 };
@@ -30,9 +32,15 @@ impl Engine {
     /// Discovers the source, records what changed in its schema, and selects what is synced.
     pub(in crate::engine) async fn plan_run(&self, spec: &RunSpec) -> Result<Outcome> {
         let connection = self.required_connection(&spec.connection_id).await?;
+        if connection.paused {
+            // It was switched off between the check of whoever started it and the opening of the run.
+            return Err(Error::new(ErrorKind::Cancelled, format!("connection {} is paused", connection.id)));
+        }
+        self.ensure_recorded(spec, &connection).await?;
         let source = self.open_source(&connection)?;
         let catalog = source.discover().await?;
         let Selected { streams, refused } = self.select_streams(&connection, &catalog, &spec.run_id).await?;
+        let definition = definition(&connection);
         let streams = streams
             .into_iter()
             .filter(|(_, selection)| selection.enabled)
@@ -44,6 +52,7 @@ impl Engine {
                     stream,
                 },
                 selection,
+                definition: definition.clone(),
             })
             .collect();
         Ok(Outcome::RunPlanned { streams, refused, max_parallel_reads: source.max_parallel_reads() })
@@ -86,36 +95,43 @@ impl Engine {
             }
             selected.streams.push((stream.clone(), selection));
         }
-        // Decisions before versions: a crash in between must not leave a stream known but undecided.
+        // Decisions and forgotten cursors before versions: afterwards what is new can no longer be seen, so a crash in
+        // between must leave nothing known but undecided, or renamed but not read again.
         self.control.settle_streams(&connection.id, &settled).await?;
+        self.ports.reach(FaultPoint::AfterSettle, run_id).await?;
+        for (stream, selection) in &selected.streams {
+            let Some(reason) = &selection.resync else { continue };
+            let forget = ConnectorRequest::ForgetCursor { stream: stream.name.clone() };
+            self.actors.connector(&connection.id, forget).await?;
+            self.control.resync_noted(&connection.id, &stream.name, reason).await?;
+            self.ports.reach(FaultPoint::AfterForget, run_id).await?;
+            self.control.resync_noted(&connection.id, &stream.name, reason).await?;
+        }
         let versions = changed_versions(catalog, &known)?;
         self.control.record_stream_versions(&connection.id, &versions, Some(run_id)).await?;
+        self.ports.reach(FaultPoint::AfterVersions, run_id).await?;
         Ok(selected)
     }
 
     /// Splits a stream into chunks and makes its table ready.
     ///
     /// The source takes its snapshot position before anything is read, so what is committed while the run reads is
-    /// read by the next run again rather than lost.
+    /// read by the next run again rather than lost. A stream that must be read again has no cursor: the plan of the
+    /// run has seen to that.
     pub(in crate::engine) async fn plan_stream(
         &self,
         spec: &RunSpec,
         stream: SelectedStream,
     ) -> Result<Outcome> {
-        let connection = self.required_connection(&spec.connection_id).await?;
+        let connection = self.connection_of(&spec.connection_id, &stream).await?;
         let source = self.open_source(&connection)?;
         let name = &stream.request.stream.name;
-        if let Some(reason) = &stream.selection.resync {
-            // Durably, and before the table is prepared: afterwards the difference can no longer be seen.
-            let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
-            self.actors.connector(&spec.connection_id, forget).await?;
-            self.control.resync_noted(&spec.connection_id, name, reason).await?;
-        }
         let cursor = match stream.request.mode {
             SyncMode::Full => None,
             SyncMode::Incremental => self.cursor(&spec.connection_id, name).await?,
         };
         let plan = source.plan(&stream.request, cursor.as_ref()).await?;
+        self.ports.reach(FaultPoint::AfterPlan, &spec.run_id).await?;
         let mut load = TableLoad {
             connection_id: spec.connection_id.clone(),
             run_id: spec.run_id.clone(),

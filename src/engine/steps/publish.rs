@@ -1,6 +1,7 @@
 //! Publishing a table.
 
 use crate::core::Result;
+use crate::core::fault_point::FaultPoint;
 use crate::destinations::{DurableReceipt, TableLoad};
 use crate::engine::Engine;
 use crate::engine::protocol::{Outcome, RunSpec};
@@ -21,6 +22,9 @@ impl Engine {
         let connection = self.required_connection(&spec.connection_id).await?;
         let record = self.required_destination(&connection.group_id).await?;
         let destination = self.open_destination(&record)?;
-        Ok(Outcome::Published { receipt: destination.publish(load, receipts, pulse.fence()).await? })
+        self.ports.reach(FaultPoint::BeforePublish, &spec.run_id).await?;
+        let receipt = destination.publish(load, receipts, pulse.fence()).await?;
+        self.ports.reach(FaultPoint::AfterPublish, &spec.run_id).await?;
+        Ok(Outcome::Published { receipt })
     }
 }

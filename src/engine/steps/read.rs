@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::connectors::BatchSink;
 use crate::control::ControlPlane;
+use crate::core::fault_point::FaultPoint;
 use crate::core::run::{Chunk, ChunkId, Counts, Effort};
 use crate::core::settings::Selection;
 use crate::core::shape::Shaper;
@@ -28,7 +29,7 @@ impl Engine {
         chunk: &Chunk,
     ) -> Result<Outcome> {
         pulse.take_turn().await;
-        let connection = self.required_connection(&spec.connection_id).await?;
+        let connection = self.connection_of(&spec.connection_id, stream).await?;
         let record = self.required_destination(&connection.group_id).await?;
         let meter = Meter::new(self.ports.clock.clone());
         let ports = meter.ports(&self.ports);
@@ -45,6 +46,7 @@ impl Engine {
             }
             ChunkOpening::Writer(writer) => writer,
         };
+        self.ports.reach(FaultPoint::AfterClaim, &spec.run_id).await?;
         let source = self.registry.source(&connection, &ports)?;
         let request = &stream.request;
         let salt = salt_of(&self.control, &record.id, &stream.selection).await?;
@@ -61,6 +63,7 @@ impl Engine {
             ));
         }
         let (receipt, effort) = sink.commit().await?;
+        self.ports.reach(FaultPoint::AfterCommit, &spec.run_id).await?;
         Ok(Outcome::ChunkDurable { receipt, effort })
     }
 }
@@ -118,12 +121,14 @@ impl<'a> ChunkSink<'a> {
     }
 
     async fn take(&mut self, batch: RecordBatch) -> Result<()> {
+        self.pulse.reach(FaultPoint::AfterRead).await?;
         let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
         let shaped = self.shaper.shape(batch)?;
         let bytes = u64::try_from(shaped.get_array_memory_size()).unwrap_or(u64::MAX);
         self.counts.read = self.counts.read.saturating_add(rows);
         self.counts.bytes = self.counts.bytes.saturating_add(bytes);
         self.writer.write(shaped).await?;
+        self.pulse.reach(FaultPoint::AfterStage).await?;
         self.peak_memory = self.peak_memory.max((self.pulse.engine().memory)());
         self.pulse.progress(self.counts).await
     }

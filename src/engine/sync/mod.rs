@@ -14,6 +14,7 @@ use crate::core::limits::{LEASE_MS, MAX_ATTEMPTS};
 use crate::ports::LocalSql;
 
 use super::protocol::{RunSpec, SyncReply, SyncRequest};
+use super::sync_control::Trigger;
 use state::State;
 
 /// How long the first wake-up on the queue is believed in before it counts as lost: ten seconds, twice the queue's own
@@ -62,15 +63,22 @@ impl<'a> Sync<'a> {
     /// [`Cancelled`](crate::core::ErrorKind::Cancelled) when the run was cancelled; storage failures.
     pub fn handle(&self, request: SyncRequest, now: i64) -> Result<SyncReply> {
         match request {
-            SyncRequest::Open { spec } => self.open(&spec),
+            SyncRequest::Open { spec } => self.open(&spec, now),
             SyncRequest::Lease => self.lease(now),
             SyncRequest::Heartbeat { order, fence, progress } => self.heartbeat(order, fence, progress, now),
             SyncRequest::Yield => {
-                self.state.redeem_wake()?;
+                // A run that was forgotten meanwhile must not leave a row again.
+                if self.state.spec()?.is_some() {
+                    self.state.redeem_wake()?;
+                }
                 Ok(SyncReply::Done)
             }
             SyncRequest::Complete { order, fence, outcome } => self.complete(order, fence, *outcome, now),
             SyncRequest::Cancel => self.cancel(),
+            SyncRequest::Forget => {
+                self.state.put("forgotten", &true)?;
+                Ok(SyncReply::Done)
+            }
             SyncRequest::Progress => {
                 let progress = self.state.spec()?.map(|spec| self.progress(&spec)).transpose()?;
                 Ok(SyncReply::Progress { progress: progress.map(Box::new) })
@@ -78,16 +86,25 @@ impl<'a> Sync<'a> {
         }
     }
 
-    fn open(&self, spec: &RunSpec) -> Result<SyncReply> {
+    fn open(&self, spec: &RunSpec, now: i64) -> Result<SyncReply> {
         if self.state.spec()?.is_none() {
             self.state.begin(spec)?;
+            if spec.trigger == Trigger::Schedule {
+                // Who opens a run for the clock is a consumer and works on it itself: that is one wake-up on its way.
+                self.state.record_wakes(1, now)?;
+            }
         }
         Ok(SyncReply::Done)
     }
 
     fn cancel(&self) -> Result<SyncReply> {
         if self.state.spec()?.is_some() && !self.state.is_over()? {
-            self.state.cancel()?;
+            if !self.state.is_closing()? {
+                self.state.cancel()?;
+            }
+            // Whoever was closing may be dead, and whoever cancels shall not wait for its lease: closing twice is
+            // harmless.
+            self.state.release_close()?;
         }
         Ok(SyncReply::Done)
     }
@@ -106,6 +123,9 @@ impl<'a> Sync<'a> {
     /// # Errors
     /// When the storage fails.
     pub fn effects(&self, now: i64) -> Result<Effects> {
+        if self.state.get("forgotten")?.unwrap_or(false) {
+            return Ok(Effects { purge: true, ..Effects::default() });
+        }
         if self.state.spec()?.is_none() {
             return Ok(Effects::default());
         }

@@ -200,6 +200,10 @@ impl Sync<'_> {
         jitter: u8,
         now: i64,
     ) -> Result<()> {
+        // The worker found that its connection is gone, switched off or another one than the run was planned for.
+        if report.kind == ErrorKind::Cancelled && kind != Kind::Close {
+            return self.state.cancel();
+        }
         let rows = self.state.sql.exec("SELECT attempt FROM orders WHERE id = ?1", &[order.into()])?;
         let attempt = rows.first().map_or(Ok(1), |row| Row(row).count(0))?;
         let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
@@ -257,6 +261,9 @@ impl Sync<'_> {
     /// A stream whose every chunk is durable is published next.
     fn advance_stream(&self, stream: Option<i64>) -> Result<()> {
         let Some(stream) = stream else { return Ok(()) };
+        if self.state.is_cancelled()? {
+            return Ok(());
+        }
         let reading = self
             .state
             .number("SELECT COUNT(*) FROM streams WHERE id = ?1 AND state = 'reading'", &[stream.into()])?;

@@ -93,8 +93,12 @@ pub(super) struct State<'a> {
 
 impl<'a> State<'a> {
     pub(super) fn open(sql: &'a dyn LocalSql) -> Result<Self> {
-        for statement in SCHEMA {
-            sql.exec(statement, &[])?;
+        // One look instead of four statements at every request; the index is made last, so it stands for all of them.
+        let made = sql.exec("SELECT 1 FROM sqlite_schema WHERE name = 'orders_open'", &[])?;
+        if made.is_empty() {
+            for statement in SCHEMA {
+                sql.exec(statement, &[])?;
+            }
         }
         Ok(Self { sql })
     }
@@ -129,6 +133,20 @@ impl<'a> State<'a> {
         self.put("cancelled", &true)?;
         self.sql.exec("DELETE FROM orders WHERE state <> 'done' AND kind <> 'close'", &[])?;
         self.ensure_close()
+    }
+
+    /// True once nothing but the end is left to do.
+    pub(super) fn is_closing(&self) -> Result<bool> {
+        Ok(self.number("SELECT COUNT(*) FROM orders WHERE kind = 'close'", &[])? > 0)
+    }
+
+    /// Takes the order to close back from whoever holds it.
+    pub(super) fn release_close(&self) -> Result<()> {
+        self.sql.exec(
+            "UPDATE orders SET state = 'pending', not_before = 0 WHERE kind = 'close' AND state <> 'done'",
+            &[],
+        )?;
+        Ok(())
     }
 
     pub(super) fn finish(&self, now: i64) -> Result<()> {
@@ -171,7 +189,7 @@ impl<'a> State<'a> {
     }
 
     pub(super) fn ensure_close(&self) -> Result<()> {
-        if self.number("SELECT COUNT(*) FROM orders WHERE kind = 'close'", &[])? == 0 {
+        if !self.is_closing()? {
             self.add_order(Kind::Close, None, None, false)?;
         }
         Ok(())

@@ -47,7 +47,7 @@ export async function readLanded(world, destination, id, tables, { prefix = "", 
         ? { reader: "r2", name: tables[at], columns, sql: currentState(path.join(lake, name.schema, name.table)) }
         : { reader: "d1", name: tables[at], columns, state: world.service.state, table: `${name.schema}__${name.table}` };
     });
-    return await read(jobs);
+    return await readJobs(jobs);
   } finally {
     if (lake) rmSync(lake, { recursive: true, force: true });
   }
@@ -68,7 +68,7 @@ async function namesOf(world, id, schema, table) {
   };
 }
 
-async function read(jobs) {
+export async function readJobs(jobs) {
   const child = promisify(execFile)(python, [readers], { maxBuffer: 1 << 30 });
   child.child.stdin.end(JSON.stringify(jobs));
   const { stdout } = await child;
@@ -106,7 +106,7 @@ export async function manifestOf(service, schema, table, prefix = "") {
 }
 
 /** The SQL of docs/reading-r2.md for the table in this folder. */
-function currentState(folder) {
+export function currentState(folder) {
   const guide = readFileSync(path.join(root, "docs", "reading-r2.md"), "utf8");
   const [, sql] = /## Current state\n[^]*?```sql\n([^]*?)```/.exec(guide);
   const { primary_key: key, parts } = JSON.parse(readFileSync(path.join(folder, "manifest.json"), "utf8"));

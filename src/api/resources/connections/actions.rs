@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::body::ConnectionBody;
 use super::edit::next_due;
 use super::{EDIT_ATTEMPTS, events, found};
+use crate::api::access::Needs;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
@@ -16,6 +17,7 @@ use crate::api::router::{Method, Route, handler};
 use crate::api::{Services, setup};
 use crate::control::{Connection, DueChange, LogEvent, SetupState, SyncStateChange};
 use crate::core::Error;
+use crate::core::access::Access;
 use crate::core::catalog::StreamName;
 use crate::core::schedule::Zone;
 use crate::engine::{StartOutcome, StartRequest, Trigger};
@@ -29,18 +31,18 @@ pub(crate) fn routes() -> Vec<Route> {
     const RESYNC_TABLES: &str = "/v1/connections/{connection_id}/schemas/tables/resync";
     const RESYNC_TABLE: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/resync";
     vec![
-        Route::new(Method::Post, TEST, "Run setup tests", handler!(test => ConnectionBody)),
-        Route::new(Method::Post, SYNC, "Sync now", handler!(sync, SyncBody)).details(
+        Route::new(Method::Post, TEST, "Run setup tests", Needs::connection(Access::Edit), handler!(test => ConnectionBody)),
+        Route::new(Method::Post, SYNC, "Sync now", Needs::connection(Access::Edit), handler!(sync, SyncBody => StartedBody)).details(
             "A sync that runs already is left alone, or with force cancelled and started anew. A paused connection is \
              not synced.",
         ),
-        Route::new(Method::Post, FORCE, "Sync now, cancelling a running sync", handler!(force)),
-        Route::new(Method::Post, RESYNC, "Read all history again", handler!(resync, ResyncBody)),
-        Route::new(Method::Get, STATE, "Read the cursors", handler!(state => StateBody)),
-        Route::new(Method::Patch, STATE, "Replace the cursors", handler!(set_state, NewState => StateBody))
+        Route::new(Method::Post, FORCE, "Sync now, cancelling a running sync", Needs::connection(Access::Edit), handler!(force => StartedBody)),
+        Route::new(Method::Post, RESYNC, "Read all history again", Needs::connection(Access::Edit), handler!(resync, ResyncBody => StartedBody)),
+        Route::new(Method::Get, STATE, "Read the cursors", Needs::connection(Access::Read), handler!(state => StateBody)),
+        Route::new(Method::Patch, STATE, "Replace the cursors", Needs::connection(Access::Edit), handler!(set_state, NewState => StateBody))
             .details("Not possible while a sync runs."),
-        Route::new(Method::Post, RESYNC_TABLES, "Read all history of some tables again", handler!(resync_tables, Scope)),
-        Route::new(Method::Post, RESYNC_TABLE, "Read all history of a table again", handler!(resync_table)),
+        Route::new(Method::Post, RESYNC_TABLES, "Read all history of some tables again", Needs::connection(Access::Edit), handler!(resync_tables, Scope)),
+        Route::new(Method::Post, RESYNC_TABLE, "Read all history of a table again", Needs::connection(Access::Edit), handler!(resync_table)),
     ]
 }
 
@@ -49,6 +51,24 @@ pub(crate) fn routes() -> Vec<Route> {
 struct SyncBody {
     /// Whether to cancel a sync that runs already; false where absent.
     force: Option<bool>,
+}
+
+/// The run that was asked for.
+#[derive(Serialize, JsonSchema)]
+struct StartedBody {
+    /// Its id: the new run, or the one that runs already.
+    run_id: Option<String>,
+}
+
+impl StartedBody {
+    fn of(outcome: StartOutcome) -> Self {
+        Self {
+            run_id: match outcome {
+                StartOutcome::Started { run_id } | StartOutcome::AlreadyRunning { run_id } => Some(run_id),
+                StartOutcome::AlreadyServed => None,
+            },
+        }
+    }
 }
 
 /// What to read again.
@@ -119,19 +139,20 @@ async fn start(
     Ok(services.syncs.start(&connection.id, request).await?)
 }
 
-async fn sync(services: &Services, call: &Call<'_>, body: SyncBody) -> ApiResult<Answer<NoData>> {
+async fn sync(services: &Services, call: &Call<'_>, body: SyncBody) -> ApiResult<Answer<StartedBody>> {
     sync_now(services, call, body.force.unwrap_or(false)).await
 }
 
-async fn force(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
+async fn force(services: &Services, call: &Call<'_>) -> ApiResult<Answer<StartedBody>> {
     sync_now(services, call, true).await
 }
 
-async fn sync_now(services: &Services, call: &Call<'_>, force: bool) -> ApiResult<Answer<NoData>> {
+async fn sync_now(services: &Services, call: &Call<'_>, force: bool) -> ApiResult<Answer<StartedBody>> {
     let connection = found(services, call).await?;
     let request = StartRequest { trigger: Trigger::Manual, due_at: None, force, scope: None };
     let id = &connection.id;
-    Ok(Answer::done(match start(services, &connection, request).await? {
+    let outcome = start(services, &connection, request).await?;
+    let message = match outcome {
         StartOutcome::Started { .. } => {
             if force {
                 events::log(services, LogEvent::info(id, "force_update_connector", now(services))).await?;
@@ -141,20 +162,22 @@ async fn sync_now(services: &Services, call: &Call<'_>, force: bool) -> ApiResul
         StartOutcome::AlreadyRunning { .. } | StartOutcome::AlreadyServed => {
             format!("A sync is running already for connection with id '{id}'")
         }
-    }))
+    };
+    Answer::new(message, &StartedBody::of(outcome))
 }
 
-async fn resync(services: &Services, call: &Call<'_>, body: ResyncBody) -> ApiResult<Answer<NoData>> {
+async fn resync(services: &Services, call: &Call<'_>, body: ResyncBody) -> ApiResult<Answer<StartedBody>> {
     let connection = found(services, call).await?;
     let scope = match body.scope {
         Some(scope) => Some(streams_of(services, &connection, &scope, "scope").await?),
         None => None,
     };
     let request = StartRequest { trigger: Trigger::Resync, due_at: None, force: true, scope };
-    start(services, &connection, request).await?;
+    let outcome = start(services, &connection, request).await?;
     let id = &connection.id;
     events::log(services, LogEvent::info(id, "resync_connector", now(services))).await?;
-    Ok(Answer::done(format!("Sync has been successfully triggered for connection with id '{id}'")))
+    let message = format!("Sync has been successfully triggered for connection with id '{id}'");
+    Answer::new(message, &StartedBody::of(outcome))
 }
 
 async fn resync_tables(services: &Services, call: &Call<'_>, scope: Scope) -> ApiResult<Answer<NoData>> {

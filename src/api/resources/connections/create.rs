@@ -8,12 +8,14 @@ use super::body::ConnectionBody;
 use super::events;
 use crate::api::config;
 use crate::api::error::{ApiError, ApiResult};
-use crate::api::request::{Call, Caller};
-use crate::api::resources::users::OWNER_USER;
+use crate::api::request::Call;
+use crate::api::resources::actor;
 use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::connectors::SyncMode;
 use crate::control::{NewConnection, SetupState};
+use crate::core::access::Place;
+use crate::core::roles::RoleScope;
 use crate::core::schedule::{Schedule, ScheduleKind, Zone, next_due};
 use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
@@ -238,7 +240,7 @@ pub(crate) async fn create(
         extra,
         setup_state,
         setup_tests,
-        created_by: (call.caller == Caller::Owner).then(|| OWNER_USER.to_owned()),
+        created_by: actor(call),
         next_due_at: if by_clock {
             next_due(&schedule, None, services.ports.clock.now_micros())
         } else {
@@ -253,6 +255,8 @@ pub(crate) async fn create(
         )));
     }
     services.syncs.announce().await;
+    let place = Place { id: &connection.id, group_id: Some(&connection.group_id) };
+    call.adopt(services, RoleScope::Connector, place).await?;
     let id = connection.id;
     let stored = services.control.connection(&id).await?;
     let stored = stored.ok_or_else(|| ApiError::not_found("Connection", &id))?;

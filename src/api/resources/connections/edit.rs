@@ -43,6 +43,7 @@ pub(crate) struct ConnectionPatch {
 struct Edited {
     connection: Connection,
     config: Option<CheckedConfig>,
+    mode_changed: bool,
     due: DueChange,
     sync_state: SyncStateChange,
     /// Whether the setup tests ran.
@@ -85,6 +86,7 @@ async fn apply(
     connection.schedule_type = schedule.kind;
     connection.sync_frequency = schedule.frequency_minutes;
     connection.daily_sync_time = schedule.daily_sync_time_text();
+    let mode = connection.sync_mode;
     connection.sync_mode = patch.timing.sync_mode.unwrap_or(connection.sync_mode);
     connection.schema_change_handling =
         patch.schema_change_handling.unwrap_or(connection.schema_change_handling);
@@ -103,8 +105,9 @@ async fn apply(
     } else {
         DueChange::Set(next_due(&connection, &schedule, services.ports.clock.now_micros()))
     };
+    let mode_changed = connection.sync_mode != mode;
     let tested = runs_tests(patch);
-    Ok(Edited { connection, config, due, sync_state, tested })
+    Ok(Edited { connection, config, mode_changed, due, sync_state, tested })
 }
 
 /// What decides whether the clock may start a connection.
@@ -187,6 +190,8 @@ async fn after(services: &Services, edited: &Edited, patch: &ConnectionPatch) ->
             let request = StartRequest { trigger: Trigger::Resync, due_at: None, force: true, scope: None };
             services.syncs.start(id, request).await?;
         }
+    } else if edited.config.is_some() || edited.mode_changed {
+        services.syncs.restart(id).await?;
     }
     Ok(())
 }

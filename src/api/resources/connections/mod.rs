@@ -10,13 +10,17 @@ mod reconcile;
 pub(crate) use body::ConnectionBody;
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::control::Connection;
+use crate::control::ObjectKind;
 use crate::control::connections::ConnectionFilter;
+use crate::core::access::{Access, Resource};
+use crate::core::fault_point::FaultPoint;
 
 /// How often an edit is tried again when another edit came between reading and saving.
 const EDIT_ATTEMPTS: u32 = 5;
@@ -25,7 +29,7 @@ pub(crate) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/connections";
     const ONE: &str = "/v1/connections/{connection_id}";
     let mut routes = vec![
-        Route::new(Method::Get, LIST, "List connections", handler!(list => Items<ConnectionBody>)).query(&[
+        Route::new(Method::Get, LIST, "List connections", Needs::anywhere(Resource::Connector, Access::Read), handler!(list => Items<ConnectionBody>)).query(&[
             ("group_id", "Only connections of this group"),
             ("schema", "Only connections of exactly this name"),
             ("cursor", CURSOR),
@@ -34,7 +38,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(
             Method::Post,
             LIST,
-            "Create a connection",
+            "Create a connection", Needs::in_body(Resource::Connector, Access::Create, &[(ObjectKind::Group, "/group_id")]),
             handler!(create::create, create::NewConnectionBody => ConnectionBody),
         )
         .status(201)
@@ -44,19 +48,22 @@ pub(crate) fn routes() -> Vec<Route> {
              pass. The connection's name is config.schema_prefix (databases), or config.schema with config.table where \
              there is one; it never changes.",
         ),
-        Route::new(Method::Get, ONE, "Read a connection", handler!(get => ConnectionBody)),
+        Route::new(Method::Get, ONE, "Read a connection", Needs::connection(Access::Read), handler!(get => ConnectionBody)),
         Route::new(
             Method::Patch,
             ONE,
-            "Change a connection",
+            "Change a connection", Needs::connection(Access::Edit),
             handler!(edit::edit, edit::ConnectionPatch => ConnectionBody),
         )
         .details(
             "What is left out stays. In config, null removes a field and ****** leaves a secret as it is. Pausing \
-             cancels a running sync: what is durable stays, and the next sync goes on from there.",
+             cancels a running sync: what is durable stays, and the next sync goes on from there. A running sync is \
+             started over when config or sync_mode changes; other changes do not touch it.",
         ),
-        Route::new(Method::Delete, ONE, "Delete a connection", handler!(delete))
-            .details("Its history is deleted with it; the data at the destination is not touched."),
+        Route::new(Method::Delete, ONE, "Delete a connection", Needs::connection(Access::Manage), handler!(delete))
+            .details(
+                "A running sync is cancelled. Its history is deleted with it; the data at the destination is not touched.",
+            ),
     ];
     routes.extend(actions::routes());
     routes.extend(reconcile::routes());
@@ -79,7 +86,8 @@ pub(crate) async fn listed(
         group_id: group_id.or_else(|| call.query("group_id")).map(str::to_owned),
         schema_name: call.query("schema").map(str::to_owned),
     };
-    let listing = services.control.connections(&filter, &call.page()?).await?;
+    let listing =
+        services.control.connections(&call.scope(Resource::Connector), &filter, &call.page()?).await?;
     let now = services.ports.clock.now_micros();
     Ok(Items::of(listing, |connection| ConnectionBody::short(connection, now)))
 }
@@ -95,11 +103,22 @@ async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Connectio
     Answer::new("Connection details retrieved successfully", &body)
 }
 
-/// The engine forgets first: were it the other way round, a failure between would leave a run nobody can see.
+/// The run is stopped, then the definition deleted, then what the engine holds. The engine must not forget the number of
+/// the last run before: should we die between, the connection goes on. Whoever was not answered asks again, which
+/// erases what is left even though the definition is gone.
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
-    let connection = found(services, call).await?;
-    services.syncs.forget(&connection.id).await?;
-    services.control.delete_connection(&connection.id).await?;
+    let id = call.part("connection_id");
+    let known = services.control.connection(id).await?.is_some();
+    if known {
+        services.syncs.cancel(id).await?;
+        services.control.delete_connection(id).await?;
+        services.ports.reach(FaultPoint::AfterDelete, id).await?;
+    }
+    services.syncs.forget(id).await?;
     services.syncs.announce().await;
-    Ok(Answer::done(format!("Connection with id '{}' has been deleted", connection.id)))
+    if known {
+        Ok(Answer::done(format!("Connection with id '{id}' has been deleted")))
+    } else {
+        Err(ApiError::not_found("Connection", id))
+    }
 }

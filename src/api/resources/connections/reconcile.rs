@@ -4,12 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::found;
+use crate::api::access::Needs;
 use crate::api::error::ApiResult;
 use crate::api::request::Call;
 use crate::api::response::Answer;
 use crate::api::router::{Method as Verb, Route, handler};
 use crate::api::{Services, cursor};
 use crate::core::Error;
+use crate::core::access::Access;
 use crate::core::catalog::StreamName;
 use crate::engine::Registry;
 use crate::engine::reconcile::{Method, Position, RangeReport, ReconcileRequest, Reconciler};
@@ -29,7 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(
             Verb::Post,
             PATH,
-            "Compare a table with its source",
+            "Compare a table with its source", Needs::connection(Access::Edit),
             handler!(reconcile, ReconcileBody => ReconciledBody),
         )
         .details(

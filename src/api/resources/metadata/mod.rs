@@ -9,12 +9,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::{self, Items};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, ApiResponse};
 use crate::api::router::{Method, PAGED, Route, Run, handler};
 use crate::connectors::registry::ConnectorType;
+use crate::core::access::Access;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -22,6 +24,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/v1/metadata/connector-types",
             "List connector types",
+            Needs::KEY,
             handler!(list => Items<ConnectorTypeBody>),
         )
         .query(PAGED),
@@ -29,12 +32,14 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/v1/metadata/connector-types/{service}",
             "Read a connector type with the schema of its configuration",
+            Needs::KEY,
             handler!(get => ConnectorTypeBody),
         ),
         Route::new(
             Method::Get,
             "/v1/metadata/connectors/{connection_id}/schemas",
             "List what is known of a connection's schemas",
+            Needs::connection(Access::Read),
             handler!(objects::schemas => Items<ObjectBody>),
         )
         .query(PAGED),
@@ -42,6 +47,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/v1/metadata/connectors/{connection_id}/tables",
             "List what is known of a connection's tables",
+            Needs::connection(Access::Read),
             handler!(objects::tables => Items<ObjectBody>),
         )
         .query(PAGED),
@@ -49,6 +55,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/v1/metadata/connectors/{connection_id}/columns",
             "List what is known of the columns of a connection's tables",
+            Needs::connection(Access::Read),
             handler!(objects::columns => Items<ColumnBody>),
         )
         .query(PAGED),
@@ -56,6 +63,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Method::Get,
             "/public/connector-types",
             "List connector types with their configurations, for everybody",
+            Needs::NOTHING,
             (Run::Plain(public), None, None),
         ),
     ]

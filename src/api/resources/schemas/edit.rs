@@ -151,6 +151,8 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
     if let Some(policy) = update.schema_change_handling {
         services.control.set_schema_change_handling(id, policy).await?;
     }
+    // A column that was switched off or hashed a moment ago must not go on flowing.
+    services.syncs.restart(id).await?;
     let id = call.part("connection_id");
     log(services, call, id, &change).await?;
     known.settings = services.control.stream_settings(id).await?;

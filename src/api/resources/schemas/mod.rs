@@ -14,10 +14,12 @@ use reload::ReloadBody;
 
 use super::connections::found;
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::error::ApiResult;
 use crate::api::request::Call;
 use crate::api::response::Answer;
 use crate::api::router::{Method, Route, handler};
+use crate::core::access::Access;
 use crate::core::catalog::StreamName;
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -29,57 +31,57 @@ pub(crate) fn routes() -> Vec<Route> {
     const COLUMN: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/columns/{column}";
     const PATCHED: &str = "Keys are source names, case-sensitive. What is left out stays.";
     vec![
-        Route::new(Method::Get, ALL, "Read the schema configuration", handler!(get => SchemaConfigBody)).details(
+        Route::new(Method::Get, ALL, "Read the schema configuration", Needs::connection(Access::Read), handler!(get => SchemaConfigBody)).details(
             "404 NotFound_SchemaConfig before the first sync or reload. Lists every schema and table, but only those \
              columns that were set by hand.",
         ),
         Route::new(
             Method::Patch,
             ALL,
-            "Change the schema configuration",
+            "Change the schema configuration", Needs::connection(Access::Edit),
             handler!(edit::config, ConfigUpdate => SchemaConfigBody),
         )
         .details(PATCHED),
         Route::new(
             Method::Post,
             ALL,
-            "Set the schema configuration before the first sync",
+            "Set the schema configuration before the first sync", Needs::connection(Access::Edit),
             handler!(edit::first, ConfigUpdate => SchemaConfigBody),
         )
         .details("Looks at the source first where nothing is known of it yet, so that every name is checked."),
         Route::new(
             Method::Post,
             RELOAD,
-            "Look at the source again",
+            "Look at the source again", Needs::connection(Access::Edit),
             handler!(reload::reload, ReloadBody => SchemaConfigBody),
         )
         .details("Records new versions of what changed. Does not start a sync."),
         Route::new(
             Method::Patch,
             SCHEMA,
-            "Change a schema's configuration",
+            "Change a schema's configuration", Needs::connection(Access::Edit),
             handler!(edit::schema, SchemaUpdate => SchemaConfigBody),
         )
         .details(PATCHED),
         Route::new(
             Method::Patch,
             TABLE,
-            "Change a table's configuration",
+            "Change a table's configuration", Needs::connection(Access::Edit),
             handler!(edit::table, TableUpdate => SchemaConfigBody),
         )
         .details(PATCHED),
-        Route::new(Method::Get, COLUMNS, "List all columns of a table", handler!(columns => ColumnsBody)),
+        Route::new(Method::Get, COLUMNS, "List all columns of a table", Needs::connection(Access::Read), handler!(columns => ColumnsBody)),
         Route::new(
             Method::Patch,
             COLUMN,
-            "Change a column's configuration",
+            "Change a column's configuration", Needs::connection(Access::Edit),
             handler!(edit::column, ColumnUpdate => SchemaConfigBody),
         ),
-        Route::new(Method::Delete, COLUMN, "Not supported: 400 with the reason", handler!(drop_columns::one)),
+        Route::new(Method::Delete, COLUMN, "Not supported: 400 with the reason", Needs::connection(Access::Manage), handler!(drop_columns::one)),
         Route::new(
             Method::Post,
             "/v1/connections/{connection_id}/schemas/drop-columns",
-            "Not supported: 400 with the reason",
+            "Not supported: 400 with the reason", Needs::connection(Access::Edit),
             handler!(drop_columns::many, DropColumns),
         )
         .details("Checks as Fivetran does: 404 for what there is not, 409 for a column that is not blocked."),

@@ -11,13 +11,16 @@ use serde_json::{Map, Value};
 
 use super::actor;
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::api::timestamp::Timestamp;
+use crate::control::ObjectKind;
 use crate::control::definitions::Definition;
+use crate::core::access::{Access, Resource};
 use crate::core::{Error, Result};
 
 const PROJECT: &str = "transformation_project";
@@ -32,37 +35,73 @@ pub(crate) fn routes() -> Vec<Route> {
     const ONE: &str = "/v1/transformations/{transformation_id}";
     let mut routes = projects::routes();
     routes.extend([
-        Route::new(Method::Get, LIST, "List transformations", handler!(list => Items<TransformationBody>))
-            .query(&[
-                ("group_id", "Only transformations of this group"),
-                ("project_id", "Only transformations of this project"),
-                ("type", "Only DBT_CORE or QUICKSTART"),
-                ("cursor", CURSOR),
-                ("limit", LIMIT),
-            ]),
+        Route::new(
+            Method::Get,
+            LIST,
+            "List transformations",
+            Needs::anywhere(Resource::Transformation, Access::Read),
+            handler!(list => Items<TransformationBody>),
+        )
+        .query(&[
+            ("group_id", "Only transformations of this group"),
+            ("project_id", "Only transformations of this project"),
+            ("type", "Only DBT_CORE or QUICKSTART"),
+            ("cursor", CURSOR),
+            ("limit", LIMIT),
+        ]),
         Route::new(
             Method::Post,
             LIST,
             "Create a transformation",
+            Needs::in_body(
+                Resource::Transformation,
+                Access::Create,
+                &[
+                    (ObjectKind::TransformationProject, "/transformation_config/project_id"),
+                    (ObjectKind::Connection, "/transformation_config/connection_ids"),
+                ],
+            ),
             handler!(create, Fields => TransformationBody),
         )
         .status(201)
         .details("Kept as it is: nothing runs it yet, so the status stays NEW."),
-        Route::new(Method::Get, ONE, "Read a transformation", handler!(get => TransformationBody)),
+        Route::new(
+            Method::Get,
+            ONE,
+            "Read a transformation",
+            Needs::on(Resource::Transformation, Access::Read, "transformation_id"),
+            handler!(get => TransformationBody),
+        ),
         Route::new(
             Method::Patch,
             ONE,
             "Change a transformation",
+            Needs::on(Resource::Transformation, Access::Edit, "transformation_id").naming(&[
+                (ObjectKind::TransformationProject, "/transformation_config/project_id"),
+                (ObjectKind::Connection, "/transformation_config/connection_ids"),
+            ]),
             handler!(edit, Fields => TransformationBody),
         ),
-        Route::new(Method::Delete, ONE, "Delete a transformation", handler!(delete)),
+        Route::new(
+            Method::Delete,
+            ONE,
+            "Delete a transformation",
+            Needs::on(Resource::Transformation, Access::Manage, "transformation_id"),
+            handler!(delete),
+        ),
     ]);
     for path in [
         "/v1/transformations/{transformation_id}/run",
         "/v1/transformations/{transformation_id}/cancel",
         "/v1/transformations/{transformation_id}/upgrade",
     ] {
-        routes.push(Route::new(Method::Post, path, "Not supported: 400 with the reason", handler!(not_run)));
+        routes.push(Route::new(
+            Method::Post,
+            path,
+            "Not supported: 400 with the reason",
+            Needs::on(Resource::Transformation, Access::Edit, "transformation_id"),
+            handler!(not_run),
+        ));
     }
     routes
 }
@@ -309,8 +348,8 @@ async fn checked(
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<TransformationBody>>> {
-    let mut listing =
-        services.control.definitions(TRANSFORMATION, call.query("group_id"), &call.page()?).await?;
+    let (scope, group_id) = (call.scope(Resource::Transformation), call.query("group_id"));
+    let mut listing = services.control.definitions(TRANSFORMATION, &scope, group_id, &call.page()?).await?;
     // A page may hold less than its limit; its cursor says whether there is more.
     let wanted = |field: &str, is: Option<&str>| call.query(field).is_none_or(|wanted| is == Some(wanted));
     listing.items.retain(|one| {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Kind, NOT_RUN, PROJECT, TRANSFORMATION, laid_over, object, project_of, refuse, required, save};
 use crate::api::Services;
+use crate::api::access::Needs;
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -14,20 +15,59 @@ use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
 use crate::control::definitions::Definition;
+use crate::control::{ObjectKind, Scope};
+use crate::core::access::{Access, Resource};
 
 pub(super) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/transformation-projects";
     const ONE: &str = "/v1/transformation-projects/{project_id}";
     const TEST: &str = "/v1/transformation-projects/{project_id}/test";
     vec![
-        Route::new(Method::Get, LIST, "List projects", handler!(list => Items<ProjectBody>)).query(PAGED),
-        Route::new(Method::Post, LIST, "Create a project", handler!(create, ProjectFields => ProjectBody))
-            .status(201)
-            .details("Kept as it is: no repository is fetched, so the status stays NOT_READY."),
-        Route::new(Method::Get, ONE, "Read a project", handler!(get => ProjectBody)),
-        Route::new(Method::Patch, ONE, "Change a project", handler!(edit, ProjectFields => ProjectBody)),
-        Route::new(Method::Delete, ONE, "Delete a project without transformations", handler!(delete)),
-        Route::new(Method::Post, TEST, "Not supported: 400 with the reason", handler!(test)),
+        Route::new(
+            Method::Get,
+            LIST,
+            "List projects",
+            Needs::anywhere(Resource::Transformation, Access::Read),
+            handler!(list => Items<ProjectBody>),
+        )
+        .query(PAGED),
+        Route::new(
+            Method::Post,
+            LIST,
+            "Create a project",
+            Needs::in_body(Resource::Transformation, Access::Create, &[(ObjectKind::Group, "/group_id")]),
+            handler!(create, ProjectFields => ProjectBody),
+        )
+        .status(201)
+        .details("Kept as it is: no repository is fetched, so the status stays NOT_READY."),
+        Route::new(
+            Method::Get,
+            ONE,
+            "Read a project",
+            Needs::on(Resource::Transformation, Access::Read, "project_id"),
+            handler!(get => ProjectBody),
+        ),
+        Route::new(
+            Method::Patch,
+            ONE,
+            "Change a project",
+            Needs::on(Resource::Transformation, Access::Edit, "project_id"),
+            handler!(edit, ProjectFields => ProjectBody),
+        ),
+        Route::new(
+            Method::Delete,
+            ONE,
+            "Delete a project without transformations",
+            Needs::on(Resource::Transformation, Access::Manage, "project_id"),
+            handler!(delete),
+        ),
+        Route::new(
+            Method::Post,
+            TEST,
+            "Not supported: 400 with the reason",
+            Needs::on(Resource::Transformation, Access::Edit, "project_id"),
+            handler!(test),
+        ),
     ]
 }
 
@@ -121,7 +161,10 @@ fn checked_project(fields: &ProjectFields, stored: Option<&Value>) -> ApiResult<
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<ProjectBody>>> {
-    let listing = services.control.definitions(PROJECT, None, &call.page()?).await?;
+    let listing = services
+        .control
+        .definitions(PROJECT, &call.scope(Resource::Transformation), None, &call.page()?)
+        .await?;
     Answer::new("Transformation projects retrieved successfully", &Items::of(listing, ProjectBody::from))
 }
 
@@ -161,7 +204,10 @@ async fn edit(services: &Services, call: &Call<'_>, fields: ProjectFields) -> Ap
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
     let project = found(services, call.part("project_id")).await?;
     let page = crate::control::Page::first();
-    let used = services.control.definitions(TRANSFORMATION, Some(&project.group_id), &page).await?;
+    let used = services
+        .control
+        .definitions(TRANSFORMATION, &Scope::all(&call.caller.account_id), Some(&project.group_id), &page)
+        .await?;
     if used.items.iter().any(|one| project_of(&one.body) == Some(&project.id)) {
         return Err(ApiError::illegal_state("The project still has transformations. Delete them first"));
     }
