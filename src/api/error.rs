@@ -72,6 +72,13 @@ impl From<Error> for ApiError {
             ErrorKind::Cancelled => (409, "Cancelled"),
             ErrorKind::Fenced | ErrorKind::Mismatch | ErrorKind::Internal => (500, "InternalError"),
         };
+        // A resource looks for the parent of what it writes, for a telling message; only the database's own check holds
+        // when the parent is deleted between the look and the write. SQLite's sentence is D1's, too.
+        if status == 500 && error.chain().contains("FOREIGN KEY constraint failed") {
+            return Self::conflict(
+                "What this belongs to is being deleted by others. Look whether it is still there",
+            );
+        }
         let mut failure = Self::new(status, code, error.to_string());
         if status == 500 {
             failure.fault = Some(error.chain());

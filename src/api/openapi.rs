@@ -112,8 +112,8 @@ fn parameters(route: &Route) -> Value {
 
 fn success(route: &Route, responses: &mut SchemaGenerator) -> Value {
     let (media, schema) = match route.run {
-        Run::Plain(_) => ("application/json", json!({ "type": "object" })),
-        Run::Envelope(_) => ("application/json", envelope(route.data, responses)),
+        Run::Plain(_) if route.data.is_none() => ("application/json", json!({ "type": "object" })),
+        Run::Plain(_) | Run::Envelope(_) => ("application/json", envelope(route.data, responses)),
         Run::Guarded(_) => ("application/openmetrics-text", json!({ "type": "string" })),
     };
     json!({ "description": route.summary, "content": { media: { "schema": schema } } })

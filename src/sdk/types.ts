@@ -43,6 +43,10 @@ export interface Destination {
   time_zone_offset: string
   daylight_saving_time_enabled: boolean
   networking_method: string
+  private_link_id: string | null
+  proxy_agent_id: string | null
+  hybrid_deployment_agent_id: string | null
+  external_secrets_manager_id: string | null
   setup_status: 'INCOMPLETE' | 'CONNECTED' | 'BROKEN'
   /** Secrets masked. Left out of listings. */
   config?: Config
@@ -128,6 +132,7 @@ export interface Connection {
   proxy_agent_id: string | null
   private_link_id: string | null
   hybrid_deployment_agent_id: string | null
+  external_secrets_manager_id: string | null
   source_sync_details: Record<string, unknown>
 }
 
@@ -423,7 +428,7 @@ export interface ConnectorType {
   service_status: string
   supported_features: { id: string }[]
   /** JSON schema of `config`; only when one type is asked for. */
-  config?: unknown
+  config?: Record<string, unknown>
 }
 
 export interface Webhook {
@@ -519,7 +524,7 @@ export interface Transformation {
   type: TransformationType
   status: string
   paused: boolean
-  schedule: Record<string, unknown>
+  schedule: TransformationSchedule
   transformation_config: Record<string, unknown>
   output_model_names: string[]
   created_at: Timestamp
@@ -564,7 +569,7 @@ export interface TransformationProject {
   group_id: string
   created_at: Timestamp
   created_by_id: string
-  setup_tests: unknown[]
+  setup_tests: SetupTest[]
   project_config: Record<string, unknown>
 }
 

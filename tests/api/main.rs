@@ -8,6 +8,7 @@
 mod control_db;
 
 mod bad_input;
+mod concurrent;
 mod connections;
 mod destinations;
 mod fuzz;
@@ -18,6 +19,7 @@ mod identity;
 mod isolation;
 mod metadata;
 mod metrics;
+mod pages;
 mod projections;
 mod protocol;
 mod published;

@@ -1,203 +1,238 @@
-//! Our answers against Fivetran's published ones: fields, types, and which of them are always there. Every deviation is
-//! listed with its reason, and one that is no longer there must go.
+//! Our OpenAPI document against Fivetran's published one: every shared path is there, takes the parameters and answers
+//! the fields that clients were generated from. What differs is listed with its reason, and nothing else may differ.
+
+mod deviations;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use deviations::DEVIATIONS;
+use serde_json::{Value, json};
+use table::{ENDPOINTS, OBJECTS};
 
 use crate::harness::World;
 
-/// Fields of what `GET` of a path answers, as Fivetran publishes them: `name:type`, with `!` where they are always there.
-const PUBLISHED: &[(&str, &str)] = &[
-    ("/v1/account/info", "account_id:string! account_name:string user_id:string system_key_id:string"),
-    ("/v1/groups/{group_id}", "id:string! name:string! created_at:time!"),
-    (
-        "/v1/users/{user_id}",
-        "id:string! email:string! verified:boolean! invited:boolean picture:string phone:string role:string! \
-         active:boolean! given_name:string family_name:string logged_in_at:time! created_at:time!",
-    ),
-    ("/v1/teams/{team_id}", "id:string! name:string description:string role:string!"),
-    ("/v1/teams/{team_id}/users/{user_id}", "user_id:string! role:string! created_at:time!"),
-    ("/v1/users/{user_id}/groups/{group_id}", "id:string! role:string! created_at:time!"),
-    ("/v1/users/{user_id}/connections/{connection_id}", "id:string! role:string! created_at:time!"),
-    ("/v1/teams/{team_id}/groups/{group_id}", "id:string! role:string! created_at:time!"),
-    ("/v1/teams/{team_id}/connections/{connection_id}", "id:string! role:string! created_at:time!"),
-    (
-        "/v1/roles",
-        "name:string! description:string scope:array! is_custom:boolean! is_deprecated:boolean! \
-         replacement_role_name:string!",
-    ),
-    (
-        "/v1/system-keys/{key_id}",
-        "id:string name:string key:string secret:string permissions:array created_at:time updated_at:time \
-         expired_at:time last_used_at:time",
-    ),
-    (
-        "/v1/webhooks/{webhook_id}",
-        "id:string! type:string! url:string! events:array! active:boolean! secret:string group_id:string \
-         created_at:time! created_by:string!",
-    ),
-    ("/v1/external-logging", "id:string! service:string! enabled:boolean!"),
-    (
-        "/v1/destinations",
-        "id:string! service:string! region:string! group_id:string! time_zone_offset:string! setup_status:string! \
-         daylight_saving_time_enabled:boolean private_link_id:string networking_method:string \
-         local_processing_agent_id:string hybrid_deployment_agent_id:string proxy_agent_id:string \
-         external_secrets_manager_id:string",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "id:string! service:string! schema:string! paused:boolean! status:object! config:object group_id:string! \
-         service_version:integer connected_by:string! created_at:time! succeeded_at:time failed_at:time \
-         pause_after_trial:boolean! sync_frequency:integer! data_delay_threshold:integer \
-         data_delay_sensitivity:string daily_sync_time:string schedule_type:string! setup_tests:array \
-         private_link_id:string networking_method:string proxy_agent_id:string source_sync_details:object \
-         hybrid_deployment_agent_id:string connect_card:object connect_card_config:object \
-         destination_configuration:object destination_schema_names:string external_secrets_manager_id:string \
-         external_secrets_keys_config:object",
-    ),
-    (
-        "/v1/transformations/{transformation_id}",
-        "id:string! status:string! schedule:object! type:string! paused:boolean! created_at:time! \
-         created_by_id:string! last_started_at:time last_ended_at:time output_model_names:array",
-    ),
-];
-
-/// Path, field, what is different, why.
-const DEVIATIONS: &[(&str, &str, &str, &str)] = &[
-    (
-        "/v1/connections/{connection_id}",
-        "connect_card",
-        "absent",
-        "there are no Connect Cards; creating one says so",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "connect_card_config",
-        "absent",
-        "there are no Connect Cards; creating one says so",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "destination_configuration",
-        "absent",
-        "of Snowflake destinations only",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "external_secrets_keys_config",
-        "absent",
-        "there are no external secrets managers",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "external_secrets_manager_id",
-        "absent",
-        "there are no external secrets managers",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "next_sync_at",
-        "ours",
-        "when the clock starts it next; Fivetran shows it on its dashboard only",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "schedule_phrase",
-        "ours",
-        "the schedule in words, as it may be sent",
-    ),
-    (
-        "/v1/connections/{connection_id}",
-        "sync_mode",
-        "ours",
-        "full or incremental, which Fivetran leaves to the connector",
-    ),
-    ("/v1/destinations", "config", "ours", "the schema is shared with the details; lists leave it out"),
-    ("/v1/destinations", "setup_tests", "ours", "the schema is shared with the details; lists leave it out"),
-    ("/v1/destinations", "external_secrets_manager_id", "absent", "there are no external secrets managers"),
-    ("/v1/destinations", "hybrid_deployment_agent_id", "absent", "there are no agents"),
-    ("/v1/destinations", "local_processing_agent_id", "absent", "there are no agents"),
-    ("/v1/destinations", "private_link_id", "absent", "there are no private links"),
-    ("/v1/destinations", "proxy_agent_id", "absent", "there are no proxy agents"),
-    (
-        "/v1/transformations/{transformation_id}",
-        "transformation_config",
-        "ours",
-        "published per type of transformation, which this one object holds",
-    ),
-];
-
-/// The schema behind references and around `null`.
-fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    if let Some(reference) = schema["$ref"].as_str() {
-        return resolved(document, document.pointer(reference.trim_start_matches('#')).unwrap());
+#[test]
+fn shared_endpoints_answer_the_published_fields_but_for_the_listed_deviations() {
+    let found = Comparison::of(World::new().document());
+    let mut listed = BTreeSet::new();
+    for key in DEVIATIONS.iter().flat_map(|(_, keys)| keys.iter()) {
+        assert!(listed.insert(key.to_string()), "{key} is listed twice");
+        assert!(found.contains_key(*key), "{key} deviates no longer: strike it off the list");
     }
-    let alternatives = schema["anyOf"].as_array().into_iter().flatten();
-    match alternatives.into_iter().find(|one| one["type"] != "null") {
-        Some(one) => resolved(document, one),
-        None => schema,
-    }
-}
-
-fn type_of(document: &Value, schema: &Value) -> String {
-    let schema = resolved(document, schema);
-    if schema["format"] == "date-time" {
-        return "time".to_owned();
-    }
-    // An enum written as alternatives has texts for constants.
-    let one = schema.get("oneOf").and_then(|all| all.get(0)).unwrap_or(schema);
-    let named = match &one["type"] {
-        Value::Array(types) => types.iter().find(|one| *one != "null").cloned().unwrap_or_default(),
-        one => one.clone(),
-    };
-    named.as_str().unwrap_or("any").to_owned()
-}
-
-/// Name to type and whether it is always there, of one object that `GET` of the path answers.
-fn ours(document: &Value, path: &str) -> BTreeMap<String, (String, bool)> {
-    let schema = &document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
-    let mut data = resolved(document, &schema["properties"]["data"]);
-    if let Some(items) = data["properties"].get("items") {
-        data = resolved(document, &items["items"]);
-    }
-    let required = data["required"].as_array().cloned().unwrap_or_default();
-    let fields = data["properties"].as_object().unwrap_or_else(|| panic!("{path} has no fields"));
-    let field = |(name, schema): (&String, &Value)| {
-        (name.clone(), (type_of(document, schema), required.contains(&Value::from(name.as_str()))))
-    };
-    fields.iter().map(field).collect()
+    let unlisted = found.iter().filter(|(key, _)| !listed.contains(*key)).collect::<Vec<_>>();
+    assert!(unlisted.is_empty(), "these deviate and are not listed: {unlisted:#?}");
 }
 
 #[test]
-fn shared_objects_have_the_published_shape_but_for_listed_deviations() {
-    let world = World::new();
-    let mut seen = BTreeSet::new();
-    for (path, fields) in PUBLISHED {
-        let ours = ours(world.document(), path);
-        let mut published = BTreeSet::new();
-        for field in fields.split_whitespace() {
-            let (name, kind) = field.split_once(':').unwrap();
-            let (kind, always) = (kind.trim_end_matches('!'), kind.ends_with('!'));
-            published.insert(name.to_owned());
-            let what = match ours.get(name) {
-                None => "absent".to_owned(),
-                Some((own, _)) if own != kind => format!("{own} for {kind}"),
-                Some((_, false)) if always => "not always there".to_owned(),
-                Some(_) => continue,
-            };
-            seen.insert(((*path).to_owned(), name.to_owned(), what));
+fn a_lost_path_parameter_field_or_type_is_noticed() {
+    let document = World::new().document().clone();
+    let before = Comparison::of(&document);
+    let noticed = |change: &dyn Fn(&mut Value)| {
+        let mut changed = document.clone();
+        change(&mut changed);
+        let found = Comparison::of(&changed);
+        found.into_keys().filter(|key| !before.contains_key(key)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        noticed(&|document| {
+            document["paths"].as_object_mut().unwrap().remove("/v1/connectors/{connection_id}/sync").unwrap();
+        }),
+        ["POST /connectors/{}/sync"]
+    );
+    assert_eq!(
+        noticed(&|document| document["paths"]["/v1/groups"]["get"]["parameters"] = json!([])),
+        ["GET /groups"]
+    );
+    let group = |document: &mut Value, change: &dyn Fn(&mut Value)| {
+        let page = &document["paths"]["/v1/groups"]["post"]["responses"]["201"]["content"];
+        let data = &page["application/json"]["schema"]["properties"]["data"]["$ref"];
+        let pointer = data.as_str().unwrap().trim_start_matches('#').to_owned();
+        change(document.pointer_mut(&pointer).unwrap());
+    };
+    for (change, key) in [
+        (
+            json!({ "properties": { "id": { "type": "string" }, "name": { "type": "string" } } }),
+            "Group.created_at",
+        ),
+        (json!({ "required": ["name", "created_at"] }), "Group.id"),
+    ] {
+        let noticed = noticed(&|document| {
+            group(document, &|schema| {
+                for (keyword, rule) in change.as_object().unwrap() {
+                    schema[keyword] = rule.clone();
+                }
+            });
+        });
+        assert_eq!(noticed, [key]);
+    }
+    for wrong in [json!({ "type": "integer" }), json!({ "type": ["string", "null"] }), json!(true)] {
+        let noticed =
+            noticed(&|document| group(document, &|schema| schema["properties"]["name"] = wrong.clone()));
+        assert_eq!(noticed, ["Group.name"], "{wrong}");
+    }
+}
+
+/// Collects what differs: `GET /path` or `Object.field`, with what is wrong.
+struct Comparison<'a> {
+    document: &'a Value,
+    found: BTreeMap<String, String>,
+}
+
+impl<'a> Comparison<'a> {
+    fn of(document: &'a Value) -> BTreeMap<String, String> {
+        let mut comparison = Self { document, found: BTreeMap::new() };
+        for line in ENDPOINTS.lines().filter(|line| !line.is_empty()) {
+            let [method, path, status, answer] =
+                line.split(' ').collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("{line}"));
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            comparison.endpoint(method, path, query, status, answer);
+            if !comparison.found.contains_key(&format!("{method} {path}")) {
+                let old_name = path.replace("/connections", "/connectors");
+                comparison.endpoint(method, &old_name, query, status, answer);
+            }
         }
-        for name in ours.keys().filter(|name| !published.contains(*name)) {
-            seen.insert(((*path).to_owned(), name.clone(), "ours".to_owned()));
+        comparison.found
+    }
+
+    fn differs(&mut self, key: &str, what: impl Into<String>) {
+        self.found.entry(key.to_owned()).or_insert(what.into());
+    }
+
+    fn endpoint(&mut self, method: &str, path: &str, query: &str, status: &str, answer: &str) {
+        let key = format!("{method} {path}");
+        let Some(operation) = self.operation(method, path) else { return self.differs(&key, "is not there") };
+        let (page, object) = answer.strip_suffix("[]").map_or((false, answer), |object| (true, object));
+        let taken = operation["parameters"].as_array().unwrap();
+        let taken = taken.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect::<Vec<_>>();
+        let paging: &[&str] = if page { &["cursor", "limit"] } else { &[] };
+        for name in query.split('&').filter(|name| !name.is_empty()).chain(paging.iter().copied()) {
+            if !taken.contains(&name) {
+                self.differs(&key, format!("does not take {name}"));
+            }
+        }
+        let Some(response) = operation["responses"].get(status) else {
+            return self.differs(&key, format!("does not answer {status}"));
+        };
+        if object == "-" {
+            return;
+        }
+        let envelope = &response["content"]["application/json"]["schema"]["properties"];
+        let data = envelope.get("data").map(|data| self.fields(data));
+        let fields = match data {
+            Some(fields) if page => fields.get("items").map(|(items, _)| self.fields(&items["items"])),
+            fields => fields,
+        };
+        match fields {
+            Some(fields) if !page && fields.contains_key("items") => {
+                self.differs(&key, format!("answers a page, not one {object}"));
+            }
+            Some(fields) if !fields.is_empty() => self.object(object, &fields),
+            _ => self.differs(&key, format!("answers no {object}")),
         }
     }
-    let known = DEVIATIONS.iter().map(|(path, name, what, reason)| {
-        assert!(reason.len() > 10, "{path} {name} needs a reason");
-        ((*path).to_owned(), (*name).to_owned(), (*what).to_owned())
-    });
-    let known = known.collect::<BTreeSet<_>>();
-    let new = seen.difference(&known).collect::<Vec<_>>();
-    let gone = known.difference(&seen).collect::<Vec<_>>();
-    assert!(new.is_empty() && gone.is_empty(), "not listed: {new:#?}\nlisted, but not so: {gone:#?}");
+
+    fn operation(&self, method: &str, path: &str) -> Option<&'a Value> {
+        let paths = self.document["paths"].as_object().unwrap();
+        let fits = |template: &str| {
+            let parts = template.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+            let ours = parts.collect::<Vec<_>>().join("/");
+            ours.strip_prefix("/v1").unwrap_or(&ours) == path
+        };
+        let mut fitting = paths.iter().filter(|(template, _)| fits(template));
+        fitting.find_map(|(_, methods)| methods.get(method.to_lowercase()))
+    }
+
+    /// Schemas of an object's fields, and whether they are required.
+    fn fields(&self, schema: &'a Value) -> BTreeMap<&'a str, (&'a Value, bool)> {
+        let mut fields = BTreeMap::new();
+        for schema in self.alternatives(schema) {
+            let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                fields.insert(name.as_str(), (field, required.iter().any(|required| required == name)));
+            }
+        }
+        fields
+    }
+
+    /// The schemas behind references and unions.
+    fn alternatives(&self, schema: &'a Value) -> Vec<&'a Value> {
+        if let Some(reference) = schema["$ref"].as_str() {
+            return self.alternatives(self.document.pointer(reference.trim_start_matches('#')).unwrap());
+        }
+        let parts = ["anyOf", "oneOf", "allOf"].iter().filter_map(|keyword| schema[*keyword].as_array());
+        let mut schemas = parts.flatten().flat_map(|part| self.alternatives(part)).collect::<Vec<_>>();
+        if schemas.is_empty() || schema.get("properties").is_some() {
+            schemas.push(schema);
+        }
+        schemas
+    }
+
+    fn object(&mut self, object: &str, ours: &BTreeMap<&'a str, (&'a Value, bool)>) {
+        let row = OBJECTS.iter().find(|(name, _)| *name == object);
+        let (_, published) = row.unwrap_or_else(|| panic!("{object} has no row"));
+        let known =
+            published.split(", ").map(|field| field.split([' ', '!']).next().unwrap()).collect::<Vec<_>>();
+        for name in ours.keys().filter(|name| !known.contains(*name)) {
+            self.differs(&format!("{object}.{name}"), "is ours");
+        }
+        for field in published.split(", ") {
+            let (name, kind) = field.split_once(' ').unwrap();
+            let (name, required) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+            let key = format!("{object}.{name}");
+            match ours.get(name) {
+                None => self.differs(&key, "is missing"),
+                Some((_, false)) if required => self.differs(&key, "may be absent"),
+                Some((schema, _)) => self.value(&key, kind, required, schema),
+            }
+        }
+    }
+
+    /// No published field is nullable, but clients take null where a field may be absent.
+    fn value(&mut self, key: &str, kind: &str, required: bool, schema: &'a Value) {
+        for schema in self.alternatives(schema) {
+            let types = match &schema["type"] {
+                Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+                Value::String(one) => vec![one.as_str()],
+                _ if schema["const"].is_string() || schema["enum"].is_array() => vec!["string"],
+                _ => vec!["anything"],
+            };
+            for ours in types {
+                match (ours, kind) {
+                    (_, "any") => {}
+                    ("null", _) if !required => {}
+                    ("null", _) => self.differs(key, "may be null"),
+                    ("string", "text") | ("integer", "int") | ("boolean", "bool") | ("object", "object") => {}
+                    ("string", "time") if schema["format"] == "date-time" => {}
+                    ("array", list) if list.starts_with('[') => {
+                        self.value(key, inner(list), true, &schema["items"]);
+                    }
+                    ("object", map) if map.starts_with('{') => {
+                        self.value(key, inner(map), true, &schema["additionalProperties"]);
+                    }
+                    ("object", object) if OBJECTS.iter().any(|(name, _)| *name == object) => {
+                        let fields = self.fields(schema);
+                        self.object(object, &fields);
+                    }
+                    ("string", words) if words != "time" && !words.starts_with(['[', '{']) => {
+                        self.words(key, words, schema);
+                    }
+                    _ => self.differs(key, format!("is {ours}, not {kind}")),
+                }
+            }
+        }
+    }
+
+    /// Where our values are not listed, nothing is said about them.
+    fn words(&mut self, key: &str, words: &str, schema: &Value) {
+        let words = words.split('|').collect::<Vec<_>>();
+        let ours = schema["enum"].as_array().into_iter().flatten().chain(schema.get("const"));
+        for word in ours.filter_map(Value::as_str).filter(|word| !words.contains(word)) {
+            self.differs(key, format!("may be {word}"));
+        }
+    }
+}
+
+fn inner(kind: &str) -> &str {
+    &kind[1..kind.len() - 1]
 }

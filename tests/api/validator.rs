@@ -21,6 +21,13 @@ pub fn validate(value: &Value, schema: &Value, document: &Value, at: &str, error
             }
             "const" if value != rule => wrong(format!("is not {rule}")),
             "enum" if !rule.as_array().unwrap().contains(value) => wrong(format!("is none of {rule}")),
+            "uniqueItems"
+                if value.as_array().is_some_and(|items| {
+                    items.iter().enumerate().any(|(at, item)| items[..at].contains(item))
+                }) =>
+            {
+                wrong("has an item twice".to_owned());
+            }
             "minimum" if value.as_f64() < rule.as_f64() && value.is_number() => {
                 wrong(format!("is below {rule}"))
             }
@@ -39,7 +46,8 @@ pub fn validate(value: &Value, schema: &Value, document: &Value, at: &str, error
                     wrong("is not a date-time".to_owned());
                 }
             }
-            "const" | "enum" | "minimum" | "maximum" | "format" | "description" | "title" | "default" => {}
+            "const" | "enum" | "minimum" | "maximum" | "format" | "uniqueItems" | "description" | "title"
+            | "default" => {}
             "$ref" | "allOf" | "anyOf" | "oneOf" | "properties" | "additionalProperties" | "items" => {}
             unknown => wrong(format!("the schema has an unknown keyword {unknown}")),
         }

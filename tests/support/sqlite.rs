@@ -39,14 +39,15 @@ impl SqliteDatabase {
         Self::over(Lent { kind: None, connection: Some(Connection::open_in_memory().unwrap()) })
     }
 
-    /// A database as `schema` leaves it, reused as [`MemoryLocalSql::reused`] is.
+    /// An empty database with the tables of `schema`, reused as [`MemoryLocalSql::reused`] is.
     pub fn reused(kind: &'static str, schema: &str) -> Self {
         let connection = Lent::of(kind);
         if table_names(&connection).is_empty() {
             connection.execute_batch(schema).unwrap();
-            keep_first_rows(&connection);
+            let born_with = rows_as_sql(&connection);
+            BORN_WITH.with(|slot| slot.borrow_mut().insert(kind, born_with));
         } else {
-            restore_first_rows(&connection);
+            BORN_WITH.with(|slot| connection.execute_batch(&slot.borrow()[kind])).unwrap();
         }
         Self::over(connection)
     }
@@ -204,6 +205,8 @@ impl MemoryLocalSql {
 thread_local! {
     /// Emptied databases by kind.
     static SPARE: RefCell<BTreeMap<&'static str, Vec<Connection>>> = RefCell::default();
+    /// The rows a kind's schema comes with, as statements.
+    static BORN_WITH: RefCell<BTreeMap<&'static str, String>> = RefCell::default();
 }
 
 /// A database that goes back to its kind's spare ones, emptied.
@@ -251,26 +254,19 @@ fn table_names(connection: &Connection) -> Vec<String> {
     names.map(Result::unwrap).collect()
 }
 
-/// Copies the rows that a schema brings along to where [`empty`] does not look.
-fn keep_first_rows(connection: &Connection) {
-    for name in table_names(connection) {
-        let filled = format!("SELECT EXISTS (SELECT 1 FROM \"{name}\")");
-        if connection.query_row(&filled, [], |row| row.get(0)).unwrap() {
-            let copy = format!("CREATE TEMP TABLE \"first_{name}\" AS SELECT * FROM \"{name}\"");
-            connection.execute_batch(&copy).unwrap();
-        }
+/// Every row of every table as a statement that inserts it.
+fn rows_as_sql(connection: &Connection) -> String {
+    let mut statements = String::new();
+    for table in table_names(connection) {
+        let values =
+            "SELECT group_concat('quote(\"' || name || '\")', ' || '','' || ') FROM pragma_table_info(?1)";
+        let values: String = connection.query_row(values, [&table], |row| row.get(0)).unwrap();
+        let rows = format!("SELECT 'INSERT INTO \"{table}\" VALUES (' || {values} || ');' FROM \"{table}\"");
+        let mut select = connection.prepare(&rows).unwrap();
+        let rows = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        statements.extend(rows.map(Result::unwrap));
     }
-}
-
-/// Puts them back, in the order in which the tables were made: those that are referred to come first.
-fn restore_first_rows(connection: &Connection) {
-    let sql = "SELECT substr(name, 7) FROM sqlite_temp_schema WHERE name LIKE 'first\\_%' ESCAPE '\\' ORDER BY rowid";
-    let mut select = connection.prepare_cached(sql).unwrap();
-    let names = select.query_map([], |row| row.get::<_, String>(0)).unwrap();
-    for name in names.map(Result::unwrap) {
-        let copy = format!("INSERT INTO \"{name}\" SELECT * FROM temp.\"first_{name}\"");
-        connection.prepare_cached(&copy).unwrap().execute([]).unwrap();
-    }
+    statements
 }
 
 /// Empties every table. One that others refer to waits for the next round: a pragma that defers the check would make

@@ -54,6 +54,10 @@ struct DestinationBody {
     daylight_saving_time_enabled: bool,
     setup_status: SetupStatus,
     networking_method: &'static str,
+    private_link_id: Option<String>,
+    proxy_agent_id: Option<String>,
+    hybrid_deployment_agent_id: Option<String>,
+    external_secrets_manager_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     setup_tests: Option<Vec<SetupTest>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +92,10 @@ impl DestinationBody {
                 SetupState::Broken => SetupStatus::Broken,
             },
             networking_method: "Directly",
+            private_link_id: None,
+            proxy_agent_id: None,
+            hybrid_deployment_agent_id: None,
+            external_secrets_manager_id: None,
             setup_tests: Some(destination.setup_tests),
             config: match destination.config_public {
                 Value::Object(fields) => Some(fields),

@@ -85,7 +85,14 @@ struct Scope(BTreeMap<String, Vec<String>>);
 /// Cursors by schema and table. Their shape is the connector's.
 #[derive(Serialize, JsonSchema)]
 struct StateBody {
-    state: Value,
+    state: Map<String, Value>,
+}
+
+/// The cursors; none before the first sync.
+async fn cursors(services: &Services, connection: &Connection) -> ApiResult<StateBody> {
+    let state = services.syncs.state(&connection.id).await?;
+    let state = if let Value::Object(state) = state { state } else { Map::new() };
+    Ok(StateBody { state })
 }
 
 /// Cursors to set.
@@ -246,13 +253,11 @@ async fn streams_of(
 
 async fn state(services: &Services, call: &Call<'_>) -> ApiResult<Answer<StateBody>> {
     let connection = found(services, call).await?;
-    let state = services.syncs.state(&connection.id).await?;
-    Answer::new("Connection state retrieved successfully", &StateBody { state })
+    Answer::new("Connection state retrieved successfully", &cursors(services, &connection).await?)
 }
 
 async fn set_state(services: &Services, call: &Call<'_>, new: NewState) -> ApiResult<Answer<StateBody>> {
     let connection = found(services, call).await?;
     services.syncs.set_state(&connection.id, Value::Object(new.state)).await?;
-    let state = services.syncs.state(&connection.id).await?;
-    Answer::new("Connection state has been updated", &StateBody { state })
+    Answer::new("Connection state has been updated", &cursors(services, &connection).await?)
 }

@@ -49,6 +49,7 @@ pub(crate) struct ConnectionBody {
     proxy_agent_id: Option<String>,
     private_link_id: Option<String>,
     hybrid_deployment_agent_id: Option<String>,
+    external_secrets_manager_id: Option<String>,
     status: StatusBody,
     #[serde(skip_serializing_if = "Option::is_none")]
     setup_tests: Option<Vec<SetupTest>>,
@@ -118,6 +119,7 @@ impl ConnectionBody {
             proxy_agent_id: None,
             private_link_id: None,
             hybrid_deployment_agent_id: None,
+            external_secrets_manager_id: None,
             status: StatusBody {
                 setup_state: connection.setup_state,
                 sync_state: connection.sync_state,

@@ -60,7 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
              cancels a running sync: what is durable stays, and the next sync goes on from there. A running sync is \
              started over when config or sync_mode changes; other changes do not touch it.",
         ),
-        Route::new(Method::Delete, ONE, "Delete a connection", Needs::connection(Access::Manage), handler!(delete))
+        Route::new(Method::Delete, ONE, "Delete a connection", Needs::deleting_connection(), handler!(delete))
             .details(
                 "A running sync is cancelled. Its history is deleted with it; the data at the destination is not touched.",
             ),

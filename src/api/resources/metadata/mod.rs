@@ -6,7 +6,7 @@ mod objects;
 use objects::{ColumnBody, ObjectBody};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::Services;
 use crate::api::access::Needs;
@@ -14,7 +14,7 @@ use crate::api::cursor::{self, Items};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
 use crate::api::response::{Answer, ApiResponse};
-use crate::api::router::{Method, PAGED, Route, Run, handler};
+use crate::api::router::{Method, PAGED, Route, Run, handler, schema_of};
 use crate::connectors::registry::ConnectorType;
 use crate::core::access::Access;
 
@@ -64,7 +64,7 @@ pub(crate) fn routes() -> Vec<Route> {
             "/public/connector-types",
             "List connector types with their configurations, for everybody",
             Needs::NOTHING,
-            (Run::Plain(public), None, None),
+            (Run::Plain(public), None, Some(schema_of::<Items<ConnectorTypeBody>>)),
         ),
     ]
 }
@@ -81,6 +81,7 @@ struct ConnectorTypeBody {
     supported_features: Vec<Feature>,
     /// The fields of `config`, each with `type`, `format` and so on; only in the details.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     config: Option<Value>,
 }
 

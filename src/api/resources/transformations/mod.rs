@@ -205,6 +205,7 @@ struct TransformationBody {
     r#type: Kind,
     status: &'static str,
     paused: bool,
+    #[schemars(with = "Schedule")]
     schedule: Map<String, Value>,
     transformation_config: Map<String, Value>,
     output_model_names: Vec<String>,

@@ -14,6 +14,7 @@ use crate::api::resources::actor;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
+use crate::connectors::SetupTest;
 use crate::control::definitions::Definition;
 use crate::control::{ObjectKind, Scope};
 use crate::core::access::{Access, Resource};
@@ -110,20 +111,20 @@ struct ProjectConfig {
 #[derive(Serialize, JsonSchema)]
 struct ProjectBody {
     id: String,
-    r#type: Kind,
+    r#type: &'static str,
     status: &'static str,
     errors: Vec<String>,
     group_id: String,
     created_at: Timestamp,
     created_by_id: String,
-    setup_tests: Vec<Value>,
+    setup_tests: Vec<SetupTest>,
     project_config: Map<String, Value>,
 }
 
 impl From<Definition> for ProjectBody {
     fn from(project: Definition) -> Self {
         Self {
-            r#type: Kind::DbtCore,
+            r#type: "DBT_CORE",
             status: "NOT_READY",
             errors: vec![NOT_RUN.to_owned()],
             setup_tests: Vec::new(),
