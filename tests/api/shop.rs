@@ -133,7 +133,6 @@ fn open_destination(config: &Value, _: &Ports) -> Result<Box<dyn Destination>> {
             service: "shelf",
             max_columns: 100,
             max_row_bytes: 1000,
-            merges_in_place: true,
         },
     }))
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod deployment;
+pub mod history;
 pub mod ledger;
 pub mod objects;
 pub mod postgres;

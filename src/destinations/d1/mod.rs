@@ -55,7 +55,6 @@ const CAPABILITIES: Capabilities = Capabilities {
     service: "d1",
     max_columns: D1_MAX_COLUMNS,
     max_row_bytes: D1_MAX_ROW_BYTES,
-    merges_in_place: true,
 };
 
 fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Destination>> {
