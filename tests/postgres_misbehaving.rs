@@ -254,11 +254,10 @@ async fn a_table_that_is_truncated_in_the_middle_of_a_read_is_planned_again() {
     let client = database.another_client().await;
     let truncate = "TRUNCATE big; INSERT INTO big VALUES (1, 1, 'new'), (2, 1, 'new')";
     let mut sink = Meanwhile { client: &client, sql: Some(truncate), rows: Rows::default() };
-    let first = reader.source.read(&request, &planned.chunks[0], &mut sink).await.unwrap();
+    reader.source.read(&request, &planned.chunks[0], &mut sink).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(first > 10_000, "the chunk under way holds a lock and is read to its end");
-    let second = reader.source.read(&request, &planned.chunks[1], &mut sink).await;
-    assert_eq!(second.unwrap_err().kind(), ErrorKind::SourceChanged);
+    let error = reader.read(&request, &planned.chunks[1], &mut Rows::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SourceChanged, "{error}");
     let again = plan(&reader, &request).await;
     assert_eq!(read_all(&reader, &request, &again.chunks).await.sorted("id"), ["1", "2"]);
 }

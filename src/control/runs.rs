@@ -379,7 +379,8 @@ fn closing_event(run: &RunFinished<'_>, level: LogLevel, event: &str, data: Valu
 /// breaks the connection, which stays scheduled, so that mending the source is enough to mend the connection.
 ///
 /// The next due time was set when the run started and is left alone, so that no turn is skipped; should it have passed
-/// while the run took its time, the next tick of the cron serves it.
+/// while the run took its time, the next tick of the cron serves it: even if it was announced already, for that
+/// message found the run in its way.
 fn project_end(run: &RunFinished<'_>) -> Result<Statement> {
     let sql = "UPDATE connections AS c SET \
         sync_state = CASE WHEN newer.live THEN sync_state WHEN paused = 1 THEN 'paused' \
@@ -388,6 +389,7 @@ fn project_end(run: &RunFinished<'_>) -> Result<Statement> {
             END, \
         next_due_at = CASE WHEN newer.live THEN next_due_at WHEN paused = 1 THEN NULL \
             WHEN ?3 = 'RESCHEDULED' THEN ?5 WHEN schedule_type = 'manual' THEN NULL ELSE next_due_at END, \
+        announced_due = NULL, \
         succeeded_at = CASE WHEN ?3 = 'SUCCESSFUL' \
             THEN MAX(?4, COALESCE(succeeded_at, 0) + 1, COALESCE(failed_at, 0) + 1) ELSE succeeded_at END, \
         failed_at = CASE WHEN ?3 IN ('FAILURE', 'FAILURE_WITH_TASK') \

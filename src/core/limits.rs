@@ -13,15 +13,19 @@ pub const BATCH_ROWS: usize = 64 * 1024;
 /// Parquet row groups are closed at this many encoded bytes in memory.
 pub const ROW_GROUP_BYTES: usize = 12 * MIB;
 
-/// Largest single value we move. What a row of [`MAX_ROW_BYTES`] takes on its way to Parquet, all at the same time: 4 MiB in
-/// the network's buffer; 8 in its batch; 3 in the page being filled, 3 in the page being closed, 4 in its compressed form,
-/// 8 as smallest and largest values of its columns; 12 in the row group before it: 42 of 64 MiB, with the program on top,
-/// and holes, because an isolate's memory is never compacted. With values of 8 MiB it was 82, and trapped. D1 ends
-/// earlier, at [`D1_MAX_ROW_BYTES`].
-pub const MAX_VALUE_BYTES: usize = 3 * MIB;
+/// Largest single value we move: a little more than the whole of a row in D1 ([`D1_MAX_ROW_BYTES`]). What a row of
+/// [`MAX_ROW_BYTES`] takes on its way to Parquet, all at the same time: 4 MiB in the network's buffer, which doubles; 3 in its
+/// batch; 2 in the page being filled, 2 in the page being closed, 3 in its compressed form, 6 as smallest and largest
+/// values of its columns; 7 in the row group; 7 in that group's bytes, and 5 in the part before them: 39 of 64 MiB, with
+/// the program on top, and holes, because an isolate's memory is never compacted. Values of 3 MiB went well or trapped,
+/// depending on what had been there before.
+pub const MAX_VALUE_BYTES: usize = 2 * MIB;
 
-/// Largest row we move: what fits the network's buffer, which doubles, before it takes 8 MiB instead of 4.
-pub const MAX_ROW_BYTES: usize = 4 * MIB - 8 * 1024;
+/// Largest row we move: a value of [`MAX_VALUE_BYTES`] and its neighbours.
+pub const MAX_ROW_BYTES: usize = 3 * MIB;
+
+/// From this size on, a row is a batch of its own.
+pub const LONE_ROW_BYTES: usize = MIB / 2;
 
 /// D1: columns per table (d1/platform/limits).
 pub const D1_MAX_COLUMNS: usize = 100;

@@ -48,7 +48,8 @@ impl DurableObject for DestinationDo {
 
 impl DestinationDo {
     async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
-        let record = control_plane(&self.env)?.destination(id).await?.ok_or_else(|| {
+        let control = control_plane(&self.env)?;
+        let record = control.destination(id).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::DestinationConfig,
                 format!("destination {id} was deleted while it was loaded"),
@@ -56,7 +57,7 @@ impl DestinationDo {
         })?;
         let ports = ports(&self.env);
         let destination = Registry::default().destination(&record, &ports)?;
-        let table = tables.prepare(&self.lock, destination.as_ref(), load, &ports).await?;
+        let table = tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
         Ok(DestinationReply::Prepared { table })
     }
 }

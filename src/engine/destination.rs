@@ -2,6 +2,7 @@
 
 use futures::lock::Mutex;
 
+use crate::control::ControlPlane;
 use crate::core::fault_point::FaultPoint;
 use crate::core::table::TableSchema;
 use crate::core::{Error, ErrorKind, Result};
@@ -10,6 +11,7 @@ use crate::ports::{LocalSql, Ports};
 
 use super::protocol::TableVersion;
 use super::rows::{Row, json};
+use super::table_owner;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS versions (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, \
     version INTEGER NOT NULL, definition TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL, \
@@ -39,15 +41,18 @@ impl<'a> Tables<'a> {
     /// Returns the table as the run must load it.
     ///
     /// # Errors
-    /// The destination's, and [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns.
+    /// The destination's; [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns;
+    /// [`DestinationConfig`](ErrorKind::DestinationConfig) when another connection loads it.
     pub async fn prepare(
         &self,
         lock: &SchemaLock,
         destination: &dyn Destination,
         mut load: TableLoad,
+        control: &ControlPlane,
         ports: &Ports,
     ) -> Result<TableSchema> {
         let _turn = lock.0.lock().await;
+        table_owner::claim(self.sql, &load, control).await?;
         let current = destination.describe(&load.table.schema, &load.table.table).await?;
         if let Some(current) = &current {
             widen(&mut load.table, current);
@@ -100,7 +105,7 @@ impl<'a> Tables<'a> {
     /// When the storage fails.
     pub fn forget(&self) -> Result<()> {
         self.sql.exec("DELETE FROM versions", &[])?;
-        Ok(())
+        table_owner::forget(self.sql)
     }
 
     fn record(&self, load: &TableLoad, now: i64) -> Result<()> {

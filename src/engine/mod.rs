@@ -21,6 +21,7 @@ mod steps;
 mod sweep;
 pub mod sync;
 pub mod sync_control;
+mod table_owner;
 mod turn;
 mod worker;
 

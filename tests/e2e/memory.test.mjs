@@ -107,27 +107,27 @@ test("i9_a_table_of_1500_columns_reaches_parquet", async () => {
 });
 
 test("i9_values_at_the_limit_arrive_and_one_byte_more_fails_its_table_alone", async () => {
-  const limit = 3 * MIB;
-  const row = 4 * MIB - 8 * 1024;
+  const limit = 2 * MIB;
+  const row = 3 * MIB;
   // Digits that no compression makes smaller, after enough small rows to fill the buffers.
   const digits = (bytes) => `left((SELECT string_agg(md5(random()::text || i || j), '') FROM generate_series(1, ${Math.ceil(bytes / 32)}) j), ${bytes})`;
   const table = (name, bytes, more, count) => `CREATE TABLE ${name} (id integer PRIMARY KEY, doc text, raw bytea);
     INSERT INTO ${name} SELECT i, ${digits(bytes)}, convert_to(${digits(more)}, 'UTF8') FROM generate_series(1, ${count}) i`;
   await world.pg.query(`CREATE TABLE at_limit (id integer PRIMARY KEY, doc text, raw bytea); INSERT INTO at_limit SELECT -i, md5(i::text), NULL FROM generate_series(1, 150000) i;
-    INSERT INTO at_limit SELECT i, ${digits(limit)}, convert_to(${digits(row - limit - 100)}, 'UTF8') FROM generate_series(1, 6) i;
+    INSERT INTO at_limit SELECT i, ${digits(limit)}, convert_to(${digits(row - limit - 100)}, 'UTF8') FROM generate_series(1, 12) i;
     ${table("above_limit", limit + 1, 1, 1)}; INSERT INTO above_limit VALUES (2, 'small', '\\x01');
-    ${table("row_above", 2.5 * MIB, 2.5 * MIB, 1)}; INSERT INTO row_above VALUES (2, 'small', '\\x01')`);
+    ${table("row_above", 1.75 * MIB, 1.75 * MIB, 1)}; INSERT INTO row_above VALUES (2, 'small', '\\x01')`);
   const { id } = await connect("r2", ["at_limit", "above_limit", "row_above", "wide_90"], "limits");
   const run = await world.sync(id);
   assert.equal(run.state, "FAILURE_WITH_TASK", JSON.stringify(run.tables));
-  assert.equal(tableOf(run, "at_limit").counts.written, 150_006);
+  assert.equal(tableOf(run, "at_limit").counts.written, 150_012);
   for (const arrived of ["at_limit", "wide_90"]) assert.equal(tableOf(run, arrived).state, "published");
   const { error } = tableOf(run, "above_limit");
   assert.equal(error.kind, "data");
   assert.match(error.message, new RegExp(`column doc in public\\.above_limit has ${limit + 1} bytes, more than the ${limit}`));
   const [query] = /SELECT .*$/.exec(error.remedy);
   assert.deepEqual((await world.pg.query(query)).rows, [{ id: 1 }], "the remedy finds the row");
-  assert.match(tableOf(run, "row_above").error.message, new RegExp(`row of public\\.row_above has 52\\d{5} bytes, more than the ${row}`));
+  assert.match(tableOf(run, "row_above").error.message, new RegExp(`row of public\\.row_above has 36\\d{5} bytes, more than the ${row}`));
   assert.match((await world.ok("GET", `/v1/connections/${id}`)).status.tasks[0].message, /bytes/);
   assert.equal((await manifestOf(world.service, "limits_public", "above_limit")).total_rows, 0, "half a table is not published");
   await world.pg.query("DELETE FROM above_limit WHERE id = 1; DELETE FROM row_above WHERE id = 1");

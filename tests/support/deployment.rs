@@ -45,13 +45,18 @@ pub async fn define_destination(world: &World, destination: &str) -> String {
 
 /// A connection that syncs every five minutes and is due now; gives its id.
 pub async fn define_connection(world: &World, group: &str) -> String {
+    define_connection_to(world, group, "model").await
+}
+
+/// The same, with a prefix of its own for the schemas at the destination.
+pub async fn define_connection_to(world: &World, group: &str, prefix: &str) -> String {
     let control = world.control();
     let id = control.new_id().unwrap();
     let connection = NewConnection {
         id: id.clone(),
         group_id: group.to_owned(),
         service: "ledger".into(),
-        schema_name: "model".into(),
+        schema_name: prefix.into(),
         config: json!({}),
         config_public: json!({}),
         sync_mode: SyncMode::Incremental,

@@ -39,6 +39,8 @@ pub struct Ledger {
     pub failures: u32,
     /// What the next reads get before their first row, one each: `None` lets a read through.
     pub answers: VecDeque<Option<ErrorReport>>,
+    /// The schema the table is in.
+    pub schema: &'static str,
     /// Reads hang before their first row.
     pub silent: bool,
     /// Every page of rows comes twice.
@@ -56,7 +58,7 @@ thread_local! {
 
 /// Installs a fresh ledger for this thread.
 pub fn install() -> Rc<RefCell<Ledger>> {
-    let ledger = Rc::new(RefCell::new(Ledger { next_transaction: 1, ..Ledger::default() }));
+    let ledger = Rc::new(RefCell::new(Ledger { next_transaction: 1, schema: "public", ..Ledger::default() }));
     LEDGER.with(|slot| *slot.borrow_mut() = ledger.clone());
     ledger
 }
@@ -125,7 +127,7 @@ impl Source for LedgerSource {
         }
         Ok(Catalog {
             streams: vec![Stream {
-                name: StreamName::new("public", "ledger"),
+                name: StreamName::new(self.0.borrow().schema, "ledger"),
                 columns,
                 primary_key: vec!["id".into()],
                 change_tracking: ChangeTracking::Transaction,

@@ -130,13 +130,10 @@ impl ParquetEncoder {
         // A page that is larger than PAGE_BYTES ends when WRITE_BATCH values were added, however large: rows go in by the
         // page's worth.
         let bytes_per_row = batch.get_array_memory_size() / batch.num_rows();
-        let step = if bytes_per_row < LARGE_ROW_BYTES {
-            batch.num_rows()
-        } else {
-            (PAGE_BYTES / bytes_per_row).max(1)
-        };
+        let large = bytes_per_row >= LARGE_ROW_BYTES;
+        let step = if large { (PAGE_BYTES / bytes_per_row).max(1) } else { batch.num_rows() };
         for from in (0..batch.num_rows()).step_by(step) {
-            if step < batch.num_rows() && writer.memory_size() > LARGE_GROUP_BYTES {
+            if large && writer.memory_size() > LARGE_GROUP_BYTES {
                 make_room(writer);
                 writer.flush()?;
                 self.text = 0;

@@ -13,7 +13,7 @@ use super::oversize::Limits;
 use super::types::Passage;
 use super::values::Column;
 use super::wire::Oversize;
-use crate::core::limits::{BATCH_BYTES, BATCH_ROWS, MAX_VALUE_BYTES};
+use crate::core::limits::{BATCH_BYTES, BATCH_ROWS, LONE_ROW_BYTES, MAX_VALUE_BYTES};
 use crate::core::{Error, ErrorKind, Result};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -86,12 +86,15 @@ impl Decoder {
 
     /// True when the builders hold a batch.
     pub(super) fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        self.rows >= BATCH_ROWS
+            || self.bytes >= BATCH_BYTES
+            || (self.rows == 1 && self.bytes >= LONE_ROW_BYTES)
     }
 
-    /// True when so many bytes may be fed without making the batch larger than a batch, or are a batch by themselves.
+    /// True when so many bytes may be fed without making the batch too large. Large rows go alone: while one is on its way
+    /// to the destination, everything that holds it is large.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        self.rows == 0 || self.bytes.saturating_add(bytes) <= BATCH_BYTES
+        self.rows == 0 || (bytes < LONE_ROW_BYTES && self.bytes.saturating_add(bytes) <= BATCH_BYTES)
     }
 
     /// Rows decoded in all.

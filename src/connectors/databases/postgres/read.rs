@@ -19,6 +19,7 @@ use super::range::Range;
 use super::session::Session;
 use super::sql::{self, literal};
 use super::types::{CatalogColumn, Passage};
+use super::wire::WireNotes;
 use crate::connectors::{BatchSink, StreamRequest};
 use crate::core::run::Chunk;
 use crate::core::{Error, ErrorKind, Result};
@@ -107,8 +108,10 @@ pub(super) async fn read(session: &mut Session, chunk: OpenChunk, sink: &mut dyn
     let mut copy = copy.map_err(explain)?;
     let mut decoder = Decoder::new(stream.clone(), columns, Rc::clone(&limits));
     let mut held = None;
+    let notes = session.notes();
     loop {
-        let filled = poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, &mut held, cx))).await;
+        let filled =
+            poll_fn(|cx| session.poll(cx, |cx| fill(&mut decoder, &mut copy, &mut held, &notes, cx))).await;
         let more = filled.map_err(explain)??;
         if let Some(batch) = decoder.take_batch()? {
             sink.batch(batch).await?;
@@ -147,6 +150,7 @@ fn fill(
     decoder: &mut Decoder,
     copy: &mut Pin<Box<CopyOutStream>>,
     held: &mut Option<Bytes>,
+    notes: &WireNotes,
     cx: &mut Context<'_>,
 ) -> Poll<std::result::Result<Result<bool>, tokio_postgres::Error>> {
     loop {
@@ -160,6 +164,7 @@ fn fill(
                     *held = Some(bytes);
                     return Poll::Ready(Ok(Ok(true)));
                 }
+                notes.taken(bytes.len());
                 if let Err(error) = decoder.feed(&bytes) {
                     return Poll::Ready(Ok(Err(error)));
                 }

@@ -145,13 +145,18 @@ impl Session {
         &mut self,
         sql: &str,
     ) -> Result<Pin<Box<CopyOutStream>>, tokio_postgres::Error> {
-        self.notes.copied.set(None);
+        self.notes.begin_copy();
         self.drive(|client| Box::pin(client.copy_out(sql))).await.map(Box::pin)
     }
 
     /// Rows of the last completed COPY as the server counted them. Known once a later statement was answered.
     pub(super) fn copied(&self) -> Option<u64> {
         self.notes.copied.get()
+    }
+
+    /// What the wire has seen, for the reader of a COPY to note what it took.
+    pub(super) fn notes(&self) -> Rc<WireNotes> {
+        Rc::clone(&self.notes)
     }
 
     /// True when the connection is beyond use.
@@ -172,9 +177,9 @@ impl Session {
     where
         F: FnOnce(&'a Client) -> Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + 'a>>,
     {
-        let Self { client, link, .. } = self;
+        let Self { client, link, notes, .. } = self;
         let mut operation = start(client);
-        poll_fn(move |cx| poll_with(link, cx, |cx| operation.as_mut().poll(cx))).await
+        poll_fn(move |cx| poll_with(link, notes, cx, |cx| operation.as_mut().poll(cx))).await
     }
 
     /// Polls `operation`, moving bytes between server and client until it is ready or the network is the one to wait
@@ -184,28 +189,36 @@ impl Session {
         cx: &mut Context<'_>,
         operation: impl FnMut(&mut Context<'_>) -> Poll<Result<T, tokio_postgres::Error>>,
     ) -> Poll<Result<T, tokio_postgres::Error>> {
-        poll_with(&mut self.link, cx, operation)
+        poll_with(&mut self.link, &self.notes, cx, operation)
     }
 }
 
 fn poll_with<T>(
     link: &mut Link,
+    notes: &WireNotes,
     cx: &mut Context<'_>,
     mut operation: impl FnMut(&mut Context<'_>) -> Poll<Result<T, tokio_postgres::Error>>,
 ) -> Poll<Result<T, tokio_postgres::Error>> {
     if let Poll::Ready(outcome) = operation(cx) {
         return Poll::Ready(outcome);
     }
-    if link.failed.is_none()
-        && let Poll::Ready(Err(error)) = link.connection.as_mut().poll(cx)
-    {
-        link.failed = Some(error);
-    }
-    // Polling the operation again here, and not only when the executor wakes us, saves a turn of the event loop per
-    // 8 KiB. A closed connection has closed the operation's channel as well, so it resolves.
-    match operation(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome),
-        Poll::Pending => link.failed.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+    loop {
+        if link.failed.is_none()
+            && let Poll::Ready(Err(error)) = link.connection.as_mut().poll(cx)
+        {
+            link.failed = Some(error);
+        }
+        // Polling the operation again here, and not only when the executor wakes us, saves a turn of the event loop per
+        // 8 KiB. A closed connection has closed the operation's channel as well, so it resolves.
+        if let Poll::Ready(outcome) = operation(cx) {
+            return Poll::Ready(outcome);
+        }
+        if let Some(error) = link.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        if !notes.was_stalled() {
+            return Poll::Pending;
+        }
     }
 }
 

@@ -1,0 +1,57 @@
+//! Two connections whose tables would be one: prefix `a` with schema `b_c`, prefix `a_b` with schema `c`.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use fivetran_do::core::ErrorKind;
+use fivetran_do::destinations::registry::DESTINATIONS;
+use fivetran_do::engine::sync_control::RunProgress;
+use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
+use support::deployment::{define_connection_to, define_destination};
+use support::ledger;
+use support::world::{World, finish};
+
+static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
+
+/// More borders than any single call crosses.
+const PATIENCE: usize = 100_000;
+
+/// Syncs and gives how it ended.
+fn sync(world: &World, connection: &str) -> RunProgress {
+    let syncs = RemoteSyncs::new(world.engine());
+    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
+    finish(syncs.start(connection, request), PATIENCE).unwrap();
+    loop {
+        let message = world.0.queue.borrow_mut().pop();
+        let Some(message) = message else { break };
+        finish(world.worker(message), PATIENCE).unwrap();
+    }
+    finish(syncs.progress(connection), PATIENCE).unwrap().unwrap()
+}
+
+#[test]
+fn i3_a_table_that_another_connection_loads_is_refused_until_that_one_is_deleted() {
+    let ledger = ledger::install();
+    let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+    let group = finish(define_destination(&world, "d1"), PATIENCE);
+    let first = finish(define_connection_to(&world, &group, "a"), PATIENCE);
+    let second = finish(define_connection_to(&world, &group, "a_b"), PATIENCE);
+
+    ledger.borrow_mut().schema = "b_c";
+    assert_eq!(sync(&world, &first).state, "SUCCESSFUL");
+    ledger.borrow_mut().schema = "c";
+    let refused = sync(&world, &second);
+    assert_eq!(refused.state, "FAILURE_WITH_TASK");
+    let error = refused.tables[0].error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorKind::DestinationConfig);
+    assert!(error.message.contains("a_b_c.ledger") && error.message.contains(&first), "{}", error.message);
+
+    // The first goes on, and once it is gone its tables are for others to go on with.
+    ledger.borrow_mut().schema = "b_c";
+    assert_eq!(sync(&world, &first).state, "SUCCESSFUL");
+    assert!(finish(world.control().delete_connection(&first), PATIENCE).unwrap());
+    ledger.borrow_mut().schema = "c";
+    assert_eq!(sync(&world, &second).state, "SUCCESSFUL");
+}
