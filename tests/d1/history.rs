@@ -142,7 +142,9 @@ async fn a_table_that_begins_to_keep_history_begins_with_its_resync() {
     let plain = load(people(), 1, LoadMode::Full);
     world.load(&plain, people_batch(&plain, &[(1, "Ada"), (2, "Bob")])).await;
     let mut model = Model::default();
-    for (number, sync) in (2..).zip([sync(true, true, &["1 Ada red", "3 Cyd -"]), sync(true, true, &["1 Ada red"])]) {
+    for (number, sync) in
+        (2..).zip([sync(true, true, &["1 Ada red", "3 Cyd -"]), sync(true, true, &["1 Ada red"])])
+    {
         run(&world, &load_of(number, &sync), &sync).await;
         model.sync(synced_at(number), &sync);
         assert_eq!(stored(&world), model.versions());

@@ -31,9 +31,9 @@ pub type Version = (Row, i64, i64, bool);
 
 /// `{schema}.people` with history, with or without colors.
 pub fn people(schema: &str, color: bool) -> TableSchema {
-    let column = |name: &str, column_type, nullable| TableColumn { name: name.to_owned(), column_type, nullable };
-    let mut columns =
-        vec![column("id", ColumnType::Long, false), column("name", ColumnType::String, true)];
+    let column =
+        |name: &str, column_type, nullable| TableColumn { name: name.to_owned(), column_type, nullable };
+    let mut columns = vec![column("id", ColumnType::Long, false), column("name", ColumnType::String, true)];
     columns.extend(color.then(|| column("color", ColumnType::String, true)));
     columns.extend([
         column(START, ColumnType::UtcDatetime, false),
@@ -197,10 +197,7 @@ pub fn stories() -> Vec<(&'static str, Vec<Sync>, &'static [&'static str])> {
         ),
         (
             "a new column begins versions where it has a value",
-            vec![
-                sync(full, false, &["1 Ada -", "2 Bob -"]),
-                sync(full, true, &["1 Ada red", "2 Bob -"]),
-            ],
+            vec![sync(full, false, &["1 Ada -", "2 Bob -"]), sync(full, true, &["1 Ada red", "2 Bob -"])],
             &["1 Ada -: 1 to just before 2", "1 Ada red: since 2", "2 Bob -: since 1"],
         ),
         ("a table without rows has no versions", vec![sync(full, true, &[]), sync(changes, true, &[])], &[]),

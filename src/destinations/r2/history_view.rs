@@ -25,8 +25,7 @@ use crate::core::types::ColumnType;
 pub(super) fn sql(manifest: &Manifest, history: &History) -> String {
     let table = manifest.table_schema();
     let key = row_key(&manifest.primary_key);
-    let values: Vec<&TableColumn> =
-        table.carried().filter(|column| !key.contains(&column.name)).collect();
+    let values: Vec<&TableColumn> = table.carried().filter(|column| !key.contains(&column.name)).collect();
     let gap_of = |column: &TableColumn| history.without.iter().any(|gap| gap.column == column.name);
     let (patchy, steady): (Vec<_>, Vec<_>) = values.into_iter().partition(|column| gap_of(column));
     let key = list(key.iter().map(|name| quote(name)));
@@ -88,23 +87,26 @@ pub(super) fn sql(manifest: &Manifest, history: &History) -> String {
 /// What the parts hold, after an empty relation of all columns: a column may be in none of them, or not yet in the type
 /// that the table has now.
 fn observed(manifest: &Manifest) -> String {
-    let typed = manifest.columns.iter().map(|column| {
-        format!("NULL::{} AS {}", type_of(column.column_type), quote(&column.name))
-    });
-    let position = ["NULL::VARCHAR AS _fivetran_file".to_owned(), "NULL::BIGINT AS file_row_number".to_owned()];
+    let typed = manifest
+        .columns
+        .iter()
+        .map(|column| format!("NULL::{} AS {}", type_of(column.column_type), quote(&column.name)));
+    let position =
+        ["NULL::VARCHAR AS _fivetran_file".to_owned(), "NULL::BIGINT AS file_row_number".to_owned()];
     let empty = format!("SELECT {} WHERE false", list(typed.chain(position)));
     if manifest.parts.is_empty() {
         return empty;
     }
     let files = "getvariable('files'), filename = '_fivetran_file'";
     let parts = match manifest.format {
-        Format::Parquet => format!(
-            "SELECT * FROM read_parquet({files}, file_row_number = true, union_by_name = true)"
-        ),
+        Format::Parquet => {
+            format!("SELECT * FROM read_parquet({files}, file_row_number = true, union_by_name = true)")
+        }
         Format::Jsonl => {
-            let types = manifest.columns.iter().map(|column| {
-                format!("{}: '{}'", literal(&column.name), text_type(column.column_type))
-            });
+            let types = manifest
+                .columns
+                .iter()
+                .map(|column| format!("{}: '{}'", literal(&column.name), text_type(column.column_type)));
             format!(
                 "SELECT {}, _fivetran_file FROM read_json({files}, format = 'newline_delimited', columns = {{{}}})",
                 list(manifest.columns.iter().map(|column| from_text(column, false))),

@@ -35,10 +35,10 @@ use self::layout::TableLayout;
 use self::manifest::ManifestStore;
 use self::publish::PublishRequest;
 use crate::connectors::{SetupTest, SetupTestStatus};
+use crate::core::Result;
 use crate::core::limits::MAX_VALUE_BYTES;
 use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
-use crate::core::Result;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
     Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,

@@ -139,7 +139,8 @@ async fn full(
     };
     let goes_on =
         history::goes_on(current, load, format) && (format != Format::Parquet || vanished.is_some());
-    let nothing = Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: rows, unreadable: BTreeSet::new() };
+    let nothing =
+        Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: rows, unreadable: BTreeSet::new() };
     let vanished = vanished.unwrap_or(nothing);
     let mut next = current.clone();
     let out: Vec<Part> = if goes_on {
@@ -163,9 +164,8 @@ fn begin_anew(next: &mut Manifest, load: &TableLoad, format: Format) {
     next.history = None;
     let table = next.table_schema();
     let carried: HashSet<&str> = table.carried().map(|column| column.name.as_str()).collect();
-    next.columns.retain(|column| {
-        carried.contains(column.name.as_str()) || load.table.column(&column.name).is_some()
-    });
+    next.columns
+        .retain(|column| carried.contains(column.name.as_str()) || load.table.column(&column.name).is_some());
 }
 
 fn rows_of(parts: &[Part]) -> u64 {

@@ -91,7 +91,9 @@ impl Mark {
         let marks = batch.column_by_name(self.column()).and_then(|column| column.as_boolean_opt());
         match (marks, self) {
             (Some(marks), Self::Deleted) => marks.clone(),
-            (Some(marks), Self::Inactive) => marks.iter().map(|active| active.map(|active| !active)).collect(),
+            (Some(marks), Self::Inactive) => {
+                marks.iter().map(|active| active.map(|active| !active)).collect()
+            }
             (None, _) => BooleanArray::from(vec![false; batch.num_rows()]),
         }
     }
