@@ -8,19 +8,13 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fivetran_do::connectors::SyncMode;
-use fivetran_do::control::SetupState;
-use fivetran_do::control::connections::NewConnection;
-use fivetran_do::control::destinations::NewDestination;
-use fivetran_do::core::schedule::ScheduleKind;
-use fivetran_do::core::settings::SchemaChangePolicy;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
 use fivetran_do::engine::protocol::Message;
 use fivetran_do::ports::{SqlDatabase, Statement};
 use serde_json::{Value, json};
-use support::ledger;
 use support::world::{Worker, World, finish, step};
+use support::{crowd, ledger};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
@@ -30,54 +24,11 @@ const MINUTE: i64 = 60_000_000;
 const PATIENCE: usize = 1_000_000;
 
 /// A world with so many connections, each due a minute and some microseconds ago, in an order of its own.
-fn crowd(connections: i64) -> World {
+fn crowded(connections: i64) -> World {
     ledger::install();
     let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
-    finish(define(&world, connections), PATIENCE);
+    finish(crowd::define(&world, connections), PATIENCE);
     world
-}
-
-async fn define(world: &World, connections: i64) {
-    let control = world.control();
-    let account = control.account().await.unwrap();
-    let group = control.create_group(&account.id, "g").await.unwrap().unwrap();
-    let config = json!({"binding": "ANALYTICS_DB"});
-    let destination = NewDestination {
-        id: group.id.clone(),
-        service: "d1".into(),
-        config: config.clone(),
-        config_public: config,
-        region: "US".into(),
-        time_zone_offset: "0".into(),
-        daylight_saving_time_enabled: false,
-        setup_status: SetupState::Connected,
-        setup_tests: vec![],
-    };
-    assert!(control.create_destination(&destination).await.unwrap());
-    for at in 0..connections {
-        // 7919 is prime: a walk through all numbers that is not their order.
-        let turn = at * 7919 % connections;
-        let connection = NewConnection {
-            id: format!("c{at:06}"),
-            group_id: group.id.clone(),
-            service: "ledger".into(),
-            schema_name: format!("s{at}"),
-            config: json!({}),
-            config_public: json!({}),
-            sync_mode: SyncMode::Incremental,
-            paused: false,
-            sync_frequency: 15,
-            daily_sync_time: None,
-            schedule_type: ScheduleKind::Auto,
-            schema_change_handling: SchemaChangePolicy::AllowAll,
-            extra: serde_json::Map::new(),
-            setup_state: SetupState::Connected,
-            setup_tests: vec![],
-            created_by: None,
-            next_due_at: Some(world.0.now.get() - MINUTE + turn),
-        };
-        assert!(control.create_connection(&connection, &[]).await.unwrap());
-    }
 }
 
 fn sweep(world: &World) {
@@ -106,7 +57,7 @@ fn query(world: &World, sql: &str) -> Vec<serde_json::Map<String, Value>> {
 
 #[test]
 fn every_due_connection_is_announced_once_in_the_order_of_due_times() {
-    let world = crowd(2_500);
+    let world = crowded(2_500);
     sweep(&world);
     let starts = announced(&world);
     assert_eq!((starts.len(), distinct(&starts)), (2_500, 2_500));
@@ -118,7 +69,7 @@ fn every_due_connection_is_announced_once_in_the_order_of_due_times() {
 
 #[test]
 fn sweeps_that_overlap_share_the_work() {
-    let world = crowd(3_500);
+    let world = crowded(3_500);
     let mut sweepers: Vec<Worker> = (0..3).map(|_| world.sweeper()).collect();
     let mut turns = 0;
     while !sweepers.is_empty() {
@@ -135,7 +86,7 @@ fn sweeps_that_overlap_share_the_work() {
 #[test]
 fn what_a_sweep_that_dies_leaves_behind_the_next_ones_announce() {
     for borders in 0..14 {
-        let world = crowd(2_500);
+        let world = crowded(2_500);
         let mut sweeper = world.sweeper();
         for _ in 0..borders {
             let _ = step(&mut sweeper);
@@ -158,7 +109,7 @@ fn what_a_sweep_that_dies_leaves_behind_the_next_ones_announce() {
 
 #[test]
 fn a_sweep_whose_time_is_up_leaves_the_rest_to_the_next_in_order() {
-    let world = crowd(2_500);
+    let world = crowded(2_500);
     let mut sweeper = world.sweeper();
     while world.0.queue.borrow().is_empty() {
         assert!(step(&mut sweeper).is_none());
@@ -176,7 +127,7 @@ fn a_sweep_whose_time_is_up_leaves_the_rest_to_the_next_in_order() {
 
 #[test]
 fn i1_overlapping_sweeps_and_repeated_messages_start_every_connection_once() {
-    let world = crowd(1_000);
+    let world = crowded(1_000);
     let mut sweepers = [world.sweeper(), world.sweeper()];
     for sweeper in &mut sweepers {
         while step(sweeper).is_none() {}
@@ -194,7 +145,7 @@ fn i1_overlapping_sweeps_and_repeated_messages_start_every_connection_once() {
 
 #[test]
 fn a_start_that_was_lost_is_announced_again_and_one_that_came_is_not() {
-    let world = crowd(2);
+    let world = crowded(2);
     sweep(&world);
     let mut messages = world.0.queue.take();
     finish(world.worker(messages.remove(0)), PATIENCE).unwrap();
@@ -211,7 +162,7 @@ fn a_start_that_was_lost_is_announced_again_and_one_that_came_is_not() {
 
 #[test]
 fn history_older_than_its_retention_goes_in_batches_and_nothing_else_does() {
-    let world = crowd(1);
+    let world = crowded(1);
     let day = 24 * 60 * MINUTE;
     let now = world.0.now.get();
     let old = now - 91 * day;
@@ -263,7 +214,7 @@ fn settle(world: &World) {
 
 #[test]
 fn what_happens_in_a_run_is_logged_as_one_json_object_a_line() {
-    let world = crowd(1);
+    let world = crowded(1);
     let ledger = ledger::install();
     ledger.borrow_mut().failures = 1;
     let transaction = ledger.borrow_mut().begin();
@@ -301,13 +252,13 @@ fn what_happens_in_a_run_is_logged_as_one_json_object_a_line() {
 
 #[test]
 fn a_lost_lease_and_a_healed_run_are_logged() {
-    let world = crowd(1);
+    let world = crowded(1);
     sweep(&world);
-    let start = world.0.queue.take().remove(0);
-    finish(world.worker(start), PATIENCE).unwrap();
-    let wake = world.0.queue.take().remove(0);
-    let mut slow = world.worker(wake.clone());
-    for _ in 0..8 {
+    let mut slow = world.worker(world.0.queue.take().remove(0));
+    while query(&world, "SELECT COUNT(*) AS n FROM sync_runs")[0]["n"] == json!(0) {
+        assert!(step(&mut slow).is_none());
+    }
+    for _ in 0..14 {
         assert!(step(&mut slow).is_none(), "it holds a lease and has not reported");
     }
     world.advance(4 * MINUTE);
@@ -320,4 +271,38 @@ fn a_lost_lease_and_a_healed_run_are_logged() {
         logged.contains("\"event\":\"lease_lost\"") || logged.contains("\"event\":\"order_cancelled\""),
         "{logged}"
     );
+}
+
+#[test]
+fn a_connections_messages_share_one_queue_and_connections_spread_over_all() {
+    let mut sizes = [0_usize; 4];
+    for number in 0..10_000 {
+        let id = format!("c{number:06}");
+        let start = Message::Start { connection_id: id.clone(), due_at: 1 };
+        let work = Message::Work { run_id: format!("{id}.17") };
+        assert_eq!(start.queue_of(4), work.queue_of(4));
+        assert_eq!(start.queue_of(1), 0);
+        sizes[start.queue_of(4)] += 1;
+    }
+    assert!(sizes.iter().all(|size| (2_000..3_000).contains(size)), "{sizes:?}");
+}
+
+#[test]
+fn a_queue_that_is_longer_than_patience_gets_no_longer_by_it() {
+    let world = crowded(1);
+    sweep(&world);
+    let mut dying = world.worker(world.0.queue.take().remove(0));
+    while query(&world, "SELECT COUNT(*) AS n FROM sync_runs")[0]["n"] == json!(0) {
+        assert!(step(&mut dying).is_none());
+    }
+    drop(dying);
+    // Nobody takes the wake-ups off the queue for ten minutes; alarms are looked at every second.
+    for _ in 0..600 {
+        world.advance(1_000_000);
+        world.fire_alarms();
+    }
+    let wakes = world.0.queue.borrow().len();
+    assert!((5..=8).contains(&wakes), "{wakes} messages in ten minutes, 10, 20, 40 ... s apart");
+    settle(&world);
+    assert_eq!(query(&world, "SELECT state FROM sync_runs")[0]["state"], "SUCCESSFUL");
 }

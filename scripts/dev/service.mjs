@@ -154,11 +154,24 @@ async function workerOptions(secrets) {
   ];
   worker.modulesRoot = build;
   worker.bindings = { ...worker.bindings, ...secrets };
+  addQueues(worker);
   const { d1_databases } = unstable_readConfig({ config });
   const migrations = d1_databases
     .filter((database) => database.migrations_dir)
     .map((database) => ({ binding: database.binding, dir: path.join(root, database.migrations_dir) }));
   return { worker, migrations };
+}
+
+/**
+ * Miniflare serves one batch of a queue at a time, where Cloudflare runs up to `max_concurrency` consumers: one large sync
+ * would hold up everybody. So there are several queues here, as a large deployment has them (docs/scale.md).
+ */
+function addQueues(worker, count = 4) {
+  const [[name, consumer]] = Object.entries(worker.queueConsumers);
+  for (let number = 2; number <= count; number += 1) {
+    worker.queueProducers[`JOBS_${number}`] = { ...worker.queueProducers.JOBS, queueName: `${name}-${number}` };
+    worker.queueConsumers[`${name}-${number}`] = consumer;
+  }
 }
 
 /** Miniflare looks into an object by calling a method of it, which only subclasses of DurableObject have; ours are not. */

@@ -44,4 +44,14 @@ impl ControlPlane {
         due.sort_by_key(|(_, due_at)| *due_at);
         Ok(due)
     }
+
+    /// Gives a claim back: whoever had it could not serve that due time now.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn release_due(&self, connection_id: &str, due_at: i64) -> Result<()> {
+        let sql = "UPDATE connections SET announced_due = NULL WHERE id = ?1 AND announced_due = ?2";
+        self.db.query(Statement::new(sql, vec![connection_id.into(), due_at.into()])).await?;
+        Ok(())
+    }
 }

@@ -50,9 +50,11 @@ pub const API_MAX_BODY_BYTES: usize = 4 * MIB;
 /// A lease on an order lasts this long without a heartbeat; a chunk heartbeats at every batch.
 pub const LEASE_MS: i64 = 90_000;
 
-/// A queue consumer stops taking new orders after this long and hands over to a fresh message: far below the
-/// 15 minutes of wall time an invocation has, so that a runtime upgrade (30 s of grace) costs one chunk at most.
-pub const CONSUMER_BUDGET_MS: i64 = 60_000;
+/// A queue consumer stops taking new orders after this long and hands over to a fresh message at the end of the queue. This
+/// is the time slice by which connections share consumers: when as many large runs are live as there are consumers, a
+/// small one waits for an order to end and no longer. A handover costs a message ($0.0000012), 360 an hour. It is also far
+/// below the 15 minutes of wall time an invocation has, so that a runtime upgrade (30 s of grace) costs one chunk at most.
+pub const CONSUMER_BUDGET_MS: i64 = 10_000;
 
 /// Days that ended runs and log events are kept, unless the variable `FIVETRAN_RETENTION_DAYS` says otherwise: a quarter,
 /// so that last month's question can still be answered. What that takes of D1's 10 GB is in docs/scale.md.

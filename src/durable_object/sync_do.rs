@@ -78,10 +78,9 @@ impl SyncDo {
         }
         if let (Some(run_id), true) = (run_id, effects.wake > 0) {
             ports(&self.env).reach(FaultPoint::BeforeWake, run_id).await?;
-            let queue = JobQueue::new(&self.env)?;
-            for _ in 0..effects.wake {
-                queue.send(&Message::Work { run_id: run_id.to_owned() }, 0).await?;
-            }
+            let wakes =
+                (0..effects.wake).map(|_| Message::Work { run_id: run_id.to_owned() }).collect::<Vec<_>>();
+            JobQueue::new(&self.env)?.send(&wakes).await?;
         }
         Ok(())
     }

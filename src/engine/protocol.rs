@@ -34,6 +34,25 @@ pub enum Message {
     Deliver,
 }
 
+impl Message {
+    /// Which of `queues` queues carries it: always the same one for a connection, so that a run that is read in many
+    /// chunks shares its queue with some connections and not with all.
+    #[must_use]
+    pub fn queue_of(&self, queues: usize) -> usize {
+        let connection_id = match self {
+            Self::Start { connection_id, .. } => connection_id,
+            // A run's id is its connection's, a dot and its number.
+            Self::Work { run_id } => run_id.rsplit_once('.').map_or(run_id.as_str(), |(id, _)| id),
+            _ => return 0,
+        };
+        // FNV-1a.
+        let hash = connection_id
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        (hash as usize).checked_rem(queues).unwrap_or(0)
+    }
+}
+
 /// What a run needs to know of itself from its first moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSpec {

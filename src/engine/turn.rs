@@ -5,7 +5,8 @@
 //! data takes a turn. The platform spreads queue messages over isolates, so turns cost parallelism only where there
 //! would be none: within one thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use crate::core::limits::LEASE_MS;
 use crate::ports::Ports;
@@ -16,10 +17,39 @@ const LOOK_MS: u64 = 10;
 /// A turn not extended for this long belongs to an event the platform killed without running destructors.
 const LOST_AFTER_MS: i64 = LEASE_MS;
 
+/// A waiting worker that did not look for this long was killed while it waited. Far above [`LOOK_MS`], because a mover of
+/// data may keep the thread to itself for a second.
+const GONE_AFTER_MS: i64 = 3_000;
+
 thread_local! {
     /// Number of the turn being taken and when it counts as lost (milliseconds UTC); 0 when free.
     static CURRENT: Cell<(u64, i64)> = const { Cell::new((0, 0)) };
     static NEXT: Cell<u64> = const { Cell::new(1) };
+    /// Who waits, in order of arrival, and when each looked last (milliseconds UTC).
+    static WAITING: RefCell<VecDeque<(u64, i64)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// A place in the queue of those who wait; given up on drop.
+struct Place(u64);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        WAITING.with_borrow_mut(|waiting| waiting.retain(|(number, _)| *number != self.0));
+    }
+}
+
+/// Whether the place is the first one of a living worker. Notes that this one lives.
+fn is_first(place: &Place, now_ms: i64) -> bool {
+    WAITING.with_borrow_mut(|waiting| {
+        // A clock that went back makes nobody look gone, and one that went on makes everybody look again.
+        waiting.retain(|(number, seen)| *number == place.0 || now_ms.saturating_sub(*seen) < GONE_AFTER_MS);
+        match waiting.iter_mut().find(|(number, _)| *number == place.0) {
+            Some((_, seen)) => *seen = now_ms,
+            // It was taken for gone: it queues up again.
+            None => waiting.push_back((place.0, now_ms)),
+        }
+        waiting.front().is_some_and(|(number, _)| *number == place.0)
+    })
 }
 
 /// The right to move data; given back on drop.
@@ -46,15 +76,16 @@ impl Drop for Turn {
     }
 }
 
-/// Waits for the isolate to be free.
+/// Waits for the isolate to be free. First come, first served: a large run takes its next turn behind everyone who came
+/// meanwhile.
 pub(super) async fn take(ports: &Ports) -> Turn {
+    let place = Place(NEXT.with(|next| next.replace(next.get().wrapping_add(1).max(1))));
     loop {
         let now = ports.clock.now_ms();
         let (holder, until) = CURRENT.with(Cell::get);
-        if holder == 0 || until <= now {
-            let turn = Turn(NEXT.with(|next| next.replace(next.get().wrapping_add(1).max(1))));
-            CURRENT.with(|current| current.set((turn.0, now.saturating_add(LOST_AFTER_MS))));
-            return turn;
+        if is_first(&place, now) && (holder == 0 || until <= now) {
+            CURRENT.with(|current| current.set((place.0, now.saturating_add(LOST_AFTER_MS))));
+            return Turn(place.0);
         }
         ports.timer.sleep_ms(LOOK_MS).await;
     }

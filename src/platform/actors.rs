@@ -12,9 +12,6 @@ use crate::engine::protocol::{
 };
 use crate::engine::{Actors, Outbox};
 
-/// Most messages of one `sendBatch` (queues/platform/limits).
-const QUEUE_BATCH: usize = 100;
-
 /// The Durable Objects of this Worker.
 pub(super) struct WorkerActors(pub(super) Env);
 
@@ -43,10 +40,6 @@ pub(super) struct WorkerOutbox(pub(super) Env);
 #[async_trait(?Send)]
 impl Outbox for WorkerOutbox {
     async fn send(&self, messages: &[Message]) -> Result<()> {
-        let queue = JobQueue::new(&self.0)?;
-        for batch in messages.chunks(QUEUE_BATCH) {
-            queue.send_all(batch).await?;
-        }
-        Ok(())
+        JobQueue::new(&self.0)?.send(messages).await
     }
 }

@@ -1,59 +1,61 @@
 //! The queue of work orders: producer side, and the decoding of what the consumer receives.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 use worker::{Env, Queue, QueueContentType, RawMessage, RawMessageBuilder};
 
 use super::border;
 use crate::core::{Error, ErrorKind, Result};
+use crate::engine::protocol::Message;
 
-/// Name of the queue's binding.
+/// Name of the first queue's binding. Further ones, where one queue's 250 consumers are not enough, are bound as `JOBS_2`,
+/// `JOBS_3` and so on without a gap.
 const BINDING: &str = "JOBS";
 
-/// Longest delay that Queues accepts, in seconds (12 hours).
-const LONGEST_DELAY_SECONDS: u32 = 43_200;
+/// Most queues looked for.
+const MOST_QUEUES: usize = 32;
+
+/// Most messages of one `sendBatch` (queues/platform/limits); of ours, of at most 200 bytes, no batch reaches 256,000 bytes.
+const QUEUE_BATCH: usize = 100;
 
 /// The producer. A message is JSON of at most 128,000 bytes.
-pub struct JobQueue(Queue);
+pub struct JobQueue(Vec<Queue>);
 
 impl JobQueue {
-    /// The queue bound as `JOBS`.
+    /// The queues bound as `JOBS`, `JOBS_2`, ...
     ///
     /// # Errors
     /// When the Worker has no such binding.
     pub fn new(env: &Env) -> Result<Self> {
-        env.queue(BINDING).map(Self).map_err(|_| {
+        let first = env.queue(BINDING).map_err(|_| {
             Error::internal(format!("The Worker has no queue bound as {BINDING}"))
                 .remedy("Add [[queues.producers]] to wrangler.toml and deploy again")
-        })
+        })?;
+        let further = (2..=MOST_QUEUES).map_while(|number| env.queue(&format!("{BINDING}_{number}")).ok());
+        Ok(Self(std::iter::once(first).chain(further).collect()))
     }
 
-    /// Sends one message, delivered after the delay at the earliest, at least once.
+    /// Sends messages, each to the queue of its connection, delivered at least once.
     ///
     /// # Errors
-    /// [`ErrorKind::DestinationUnavailable`] when the queue takes no messages now.
-    pub async fn send<T: Serialize>(&self, message: &T, delay_seconds: u32) -> Result<()> {
-        let message = RawMessageBuilder::new(border::to_js(message)?)
-            .delay_seconds(delay_seconds.min(LONGEST_DELAY_SECONDS))
-            .build_with_content_type(QueueContentType::Json);
-        self.0.send_raw(message).await.map_err(|error| failure(&error))
-    }
-
-    /// Sends up to 100 messages of together at most 256,000 bytes in one call.
-    ///
-    /// # Errors
-    /// As [`JobQueue::send`]; none is sent then.
-    pub async fn send_all<T: Serialize>(&self, messages: &[T]) -> Result<()> {
-        if messages.is_empty() {
-            return Ok(());
+    /// [`ErrorKind::DestinationUnavailable`] when a queue takes no messages now; some may have been sent then.
+    pub async fn send(&self, messages: &[Message]) -> Result<()> {
+        for (number, queue) in self.0.iter().enumerate() {
+            let mine = messages
+                .iter()
+                .filter(|message| message.queue_of(self.0.len()) == number)
+                .collect::<Vec<_>>();
+            for batch in mine.chunks(QUEUE_BATCH) {
+                let bodies: Vec<JsValue> =
+                    batch.iter().map(|message| border::to_js(*message)).collect::<Result<_>>()?;
+                let batch = bodies
+                    .into_iter()
+                    .map(|body| RawMessageBuilder::new(body).build_with_content_type(QueueContentType::Json))
+                    .collect::<Vec<_>>();
+                queue.send_raw_batch(batch).await.map_err(|error| failure(&error))?;
+            }
         }
-        let bodies: Vec<JsValue> = messages.iter().map(border::to_js).collect::<Result<_>>()?;
-        let batch = bodies
-            .into_iter()
-            .map(|body| RawMessageBuilder::new(body).build_with_content_type(QueueContentType::Json))
-            .collect::<Vec<_>>();
-        self.0.send_raw_batch(batch).await.map_err(|error| failure(&error))
+        Ok(())
     }
 }
 
@@ -69,6 +71,6 @@ pub fn body<T: DeserializeOwned>(message: &RawMessage) -> Result<T> {
 fn failure(error: &worker::Error) -> Error {
     Error::new(
         ErrorKind::DestinationUnavailable,
-        format!("The queue {BINDING} took no message: {}", border::worker_text(error)),
+        format!("A queue bound as {BINDING} took no message: {}", border::worker_text(error)),
     )
 }

@@ -147,7 +147,10 @@ async function killEverywhere() {
   }
 }
 
-/** Starts a run as the cron's message does and lets workers at it until one stands in the trap. */
+/**
+ * Starts a run as the cron's message does and lets workers at it until one stands in the trap. Only who starts it by hand
+ * needs somebody woken: a consumer that opens a run works on it itself.
+ */
 async function intoTrap(cell) {
   const { id } = cell.one;
   const run = `${id}.${(cell.one.runs += 1)}`;
@@ -156,7 +159,9 @@ async function intoTrap(cell) {
   await db.prepare("UPDATE connections SET next_due_at = ?2 WHERE id = ?1").bind(id, due).run();
   let caught = false;
   const trapped = traps.arm(id, cell.point, cell.nth).then(() => (caught = true));
-  const start = consume(world.service, { kind: "start", connection_id: id, due_at: due });
+  const start = cell.point === "before_wake"
+    ? world.service.api("POST", `/v1/connections/${id}/sync`, {}).catch(() => {})
+    : consume(world.service, { kind: "start", connection_id: id, due_at: due });
   const working = (async () => {
     await Promise.race([start, trapped]);
     while (!caught) {

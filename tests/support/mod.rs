@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod crowd;
 pub mod deployment;
 pub mod history;
 pub mod ledger;

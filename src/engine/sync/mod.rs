@@ -14,11 +14,16 @@ use crate::core::limits::{LEASE_MS, MAX_ATTEMPTS};
 use crate::ports::LocalSql;
 
 use super::protocol::{RunSpec, SyncReply, SyncRequest};
+use super::sync_control::Trigger;
 use state::State;
 
-/// How long a wake-up on the queue is believed in before it counts as lost: ten seconds, twice the queue's own
-/// batching delay in production.
+/// How long the first wake-up on the queue is believed in before it counts as lost: ten seconds, twice the queue's own
+/// batching delay in production. It doubles with each that stays unanswered, up to five minutes: a queue that is longer
+/// than our patience must not get longer by it.
 const WAKE_PATIENCE: i64 = 10_000_000;
+
+/// Doublings of [`WAKE_PATIENCE`].
+const MOST_DOUBLINGS: u32 = 5;
 
 /// A finished run's rows are kept this long for `progress`, then purged: history is in D1 by then.
 const KEEP_FINISHED: i64 = 24 * 3_600 * 1_000_000;
@@ -58,7 +63,7 @@ impl<'a> Sync<'a> {
     /// [`Cancelled`](crate::core::ErrorKind::Cancelled) when the run was cancelled; storage failures.
     pub fn handle(&self, request: SyncRequest, now: i64) -> Result<SyncReply> {
         match request {
-            SyncRequest::Open { spec } => self.open(&spec),
+            SyncRequest::Open { spec } => self.open(&spec, now),
             SyncRequest::Lease => self.lease(now),
             SyncRequest::Heartbeat { order, fence, progress } => self.heartbeat(order, fence, progress, now),
             SyncRequest::Yield => {
@@ -81,9 +86,13 @@ impl<'a> Sync<'a> {
         }
     }
 
-    fn open(&self, spec: &RunSpec) -> Result<SyncReply> {
+    fn open(&self, spec: &RunSpec, now: i64) -> Result<SyncReply> {
         if self.state.spec()?.is_none() {
             self.state.begin(spec)?;
+            if spec.trigger == Trigger::Schedule {
+                // Who opens a run for the clock is a consumer and works on it itself: that is one wake-up on its way.
+                self.state.record_wakes(1, now)?;
+            }
         }
         Ok(SyncReply::Done)
     }
@@ -124,7 +133,7 @@ impl<'a> Sync<'a> {
             let purge_at = over_at.saturating_add(KEEP_FINISHED);
             return Ok(Effects { wake: 0, alarm_at: Some(purge_at), purge: now >= purge_at });
         }
-        self.state.forget_lost_wakes(now, WAKE_PATIENCE)?;
+        self.state.forget_lost_wakes(now, self.wake_patience()?)?;
         let room = self.room_for_source_work(now)?;
         let eligible = self.eligible_count(now, room)?;
         let outstanding = self.state.outstanding_wakes()?;
@@ -134,10 +143,14 @@ impl<'a> Sync<'a> {
         }
         let mut alarm_at = self.state.next_deadline(now)?;
         if eligible > 0 {
-            let patience_ends = self.state.wakes_at()?.unwrap_or(now).saturating_add(WAKE_PATIENCE);
+            let patience_ends = self.state.wakes_at()?.unwrap_or(now).saturating_add(self.wake_patience()?);
             alarm_at = Some(alarm_at.map_or(patience_ends, |at| at.min(patience_ends)));
         }
         Ok(Effects { wake, alarm_at, purge: false })
+    }
+
+    fn wake_patience(&self) -> Result<i64> {
+        Ok(WAKE_PATIENCE << self.state.lost_wakes()?.min(MOST_DOUBLINGS))
     }
 
     fn exhausted(attempt: u32) -> bool {

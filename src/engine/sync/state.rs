@@ -225,6 +225,9 @@ impl<'a> State<'a> {
 
     /// A worker arrived (or left): one announced wake-up is used up.
     pub(super) fn redeem_wake(&self) -> Result<()> {
+        if self.lost_wakes()? > 0 {
+            self.put("lost_wakes", &0_u32)?;
+        }
         self.put("wakes", &self.outstanding_wakes()?.saturating_sub(1))
     }
 
@@ -232,8 +235,14 @@ impl<'a> State<'a> {
         let stale = self.wakes_at()?.is_some_and(|at| now.saturating_sub(at) >= patience || at > now);
         if stale && self.outstanding_wakes()? > 0 {
             self.put("wakes", &0_u32)?;
+            self.put("lost_wakes", &self.lost_wakes()?.saturating_add(1))?;
         }
         Ok(())
+    }
+
+    /// Rounds of wake-ups that stayed unanswered since a worker last came.
+    pub(super) fn lost_wakes(&self) -> Result<u32> {
+        Ok(self.get("lost_wakes")?.unwrap_or(0))
     }
 
     /// The next moment at which time alone changes what can be done.

@@ -15,6 +15,12 @@ use crate::ports::Bindings;
 /// Default of `cursor_overlap_seconds`: longer than almost any transaction between setting a timestamp and committing.
 const DEFAULT_OVERLAP_SECONDS: u32 = 3600;
 
+/// Default of `max_parallel_reads`: a server of 100 connections, Postgres's own default, hardly notices two.
+const DEFAULT_PARALLEL_READS: u32 = 2;
+
+/// Most of `max_parallel_reads`.
+const MOST_PARALLEL_READS: u32 = 16;
+
 /// `config` as it arrives. Fivetran's own fields of the `postgres` service are all accepted, so that existing clients
 /// work; those that ask for what this connector does not do are refused by name in [`RawConfig::validate`].
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -55,6 +61,9 @@ pub(super) struct RawConfig {
     /// Seconds, 5 to 750, after which the server cancels a statement of ours; 600 when absent. A server that says nothing
     /// for ten seconds longer counts as lost.
     query_timeout_seconds: Option<u32>,
+    /// Most connections to the server at once for one sync, 1 to 16; 2 when absent. Each connection of yours to the same
+    /// server counts for itself: all together have at most as many as the Worker's queues have consumers.
+    max_parallel_reads: Option<u32>,
 
     /// `QUERY_BASED` (default). `WAL_PGOUTPUT` is not available.
     update_method: Option<String>,
@@ -128,6 +137,8 @@ pub(super) struct Config {
     pub(super) numeric_as_text: bool,
     /// Longest time for a statement.
     pub(super) query_timeout_seconds: u32,
+    /// Most chunks of a sync read at once, each over a connection of its own.
+    pub(super) max_parallel_reads: u32,
 }
 
 impl Config {
@@ -180,6 +191,12 @@ impl RawConfig {
                 .field("config.query_timeout_seconds")
                 .remedy(format!("Give {range} seconds: an invocation of a Worker ends after 15 minutes")));
         }
+        let max_parallel_reads = self.max_parallel_reads.unwrap_or(DEFAULT_PARALLEL_READS);
+        if !(1..=MOST_PARALLEL_READS).contains(&max_parallel_reads) {
+            return Err(Error::invalid(format!("A sync cannot read over {max_parallel_reads} connections"))
+                .field("config.max_parallel_reads")
+                .remedy(format!("Give 1 to {MOST_PARALLEL_READS}")));
+        }
         Ok(Config {
             address,
             schemas: self.schemas.unwrap_or_default(),
@@ -188,6 +205,7 @@ impl RawConfig {
             cursor_overlap_seconds: self.cursor_overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS),
             numeric_as_text: self.numeric_as_text,
             query_timeout_seconds,
+            max_parallel_reads,
         })
     }
 
@@ -394,6 +412,9 @@ mod tests {
         refused(with("tables", json!(["orders"])), "config.tables");
         refused(with("cursor_columns", json!({"orders": "id"})), "config.cursor_columns");
         refused(with("hostname", json!("h")), "hostname");
+        refused(with("max_parallel_reads", json!(0)), "config.max_parallel_reads");
+        refused(with("max_parallel_reads", json!(17)), "config.max_parallel_reads");
+        assert_eq!(parse(with("max_parallel_reads", json!(5))).unwrap().max_parallel_reads, 5);
     }
 
     #[test]

@@ -103,6 +103,10 @@ impl Drop for Postgres {
 
 #[async_trait(?Send)]
 impl Source for Postgres {
+    fn max_parallel_reads(&self) -> u32 {
+        self.config.max_parallel_reads
+    }
+
     async fn check(&self) -> Vec<SetupTest> {
         check::check(&self.config, &self.ports).await
     }
