@@ -23,7 +23,7 @@ pub(crate) struct History {
     /// Starts of the full loads among the parts, microseconds UTC, in order.
     pub(crate) full_loads: Vec<i64>,
     /// What the loads brought, in order.
-    pub(crate) shapes: Vec<Shape>,
+    pub(crate) columns_since: Vec<ColumnsSince>,
     /// DuckDB's SQL for the versions.
     pub(crate) sql: String,
 }
@@ -31,8 +31,8 @@ pub(crate) struct History {
 /// The columns that loads brought, from one on. Readers must know: a column that was switched off reads as NULL, which must
 /// not be taken for a change, and DuckDB would read text as the JSON or the bytes it was made of in older parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shape {
-    /// Number of the first load of that shape.
+pub(crate) struct ColumnsSince {
+    /// Number of the first of them.
     pub(crate) load: u64,
     /// Its start, microseconds UTC.
     pub(crate) since: i64,
@@ -40,7 +40,7 @@ pub(crate) struct Shape {
     pub(crate) columns: Vec<TableColumn>,
 }
 
-impl Shape {
+impl ColumnsSince {
     /// The column, if these loads brought it.
     pub(super) fn column(&self, name: &str) -> Option<&TableColumn> {
         self.columns.iter().find(|column| column.name == name)
@@ -53,19 +53,19 @@ impl History {
         if load.mode == LoadMode::Full {
             self.full_loads.push(load.synced_at);
         }
-        if self.shapes.last().is_none_or(|shape| shape.columns != load.table.columns) {
+        if self.columns_since.last().is_none_or(|era| era.columns != load.table.columns) {
             let columns = load.table.columns.clone();
-            self.shapes.push(Shape { load: number, since: load.synced_at, columns });
+            self.columns_since.push(ColumnsSince { load: number, since: load.synced_at, columns });
         }
     }
 
     /// Loads without that column, though one before them had it: from when on, and until when.
     pub(super) fn gaps(&self, column: &str) -> Vec<(i64, Option<i64>)> {
-        let had = self.shapes.iter().skip_while(|shape| shape.column(column).is_none());
-        let next = had.clone().skip(1).map(|shape| Some(shape.since)).chain([None]);
+        let had = self.columns_since.iter().skip_while(|era| era.column(column).is_none());
+        let next = had.clone().skip(1).map(|era| Some(era.since)).chain([None]);
         had.zip(next)
-            .filter(|(shape, _)| shape.column(column).is_none())
-            .map(|(shape, until)| (shape.since, until))
+            .filter(|(era, _)| era.column(column).is_none())
+            .map(|(era, until)| (era.since, until))
             .collect()
     }
 }

@@ -14,7 +14,7 @@
 //! types, and stands in the manifest, because it must change together with the parts.
 
 use super::config::Format;
-use super::history::{History, Shape, row_key};
+use super::history::{ColumnsSince, History, row_key};
 use super::layout::load_of;
 use super::manifest::Manifest;
 use crate::core::table::{ACTIVE, END, END_OF_TIME, START, SYNCED, TableColumn};
@@ -71,17 +71,17 @@ fn versions(columns: &[TableColumn], key: &str, window: &str) -> String {
     )
 }
 
-/// The rows of the parts, shape by shape.
+/// The rows of the parts, by the columns they have.
 fn observed(manifest: &Manifest, history: &History) -> String {
-    let ends = history.shapes.iter().skip(1).map(|shape| shape.load).chain([u64::MAX]);
+    let ends = history.columns_since.iter().skip(1).map(|era| era.load).chain([u64::MAX]);
     let mut first = 0;
     let mut selects = Vec::new();
-    for (shape, end) in history.shapes.iter().zip(ends) {
+    for (era, end) in history.columns_since.iter().zip(ends) {
         let parts = manifest.parts.iter().skip(first);
         let count = parts.take_while(|part| load_of(&part.path).is_some_and(|load| load < end)).count();
         if count > 0 {
             let files = format!("getvariable('files')[{}:{}]", first + 1, first + count);
-            selects.push(select(manifest, shape, &files));
+            selects.push(select(manifest, era, &files));
         }
         first += count;
     }
@@ -98,19 +98,19 @@ fn observed(manifest: &Manifest, history: &History) -> String {
     selects.join("\nUNION ALL\n")
 }
 
-/// Files of one shape, as the table is now.
-fn select(manifest: &Manifest, shape: &Shape, files: &str) -> String {
+/// Files of the same columns, as the table is now.
+fn select(manifest: &Manifest, era: &ColumnsSince, files: &str) -> String {
     let parquet = manifest.format == Format::Parquet;
     let columns = manifest.columns.iter().map(|column| {
         let name = quote(&column.name);
-        let value = match shape.column(&column.name) {
+        let value = match era.column(&column.name) {
             None => format!("NULL::{}", type_of(column.column_type)),
             Some(from) => converted(&name, from.column_type, column.column_type, parquet),
         };
         if value == name { value } else { format!("{value} AS {name}") }
     });
     let row = if parquet { "file_row_number" } else { "0 AS file_row_number" };
-    let types = shape
+    let types = era
         .columns
         .iter()
         .map(|column| format!("{}: '{}'", literal(&column.name), text_type(column.column_type)));
