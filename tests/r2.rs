@@ -6,6 +6,8 @@
 
 #[path = "r2/harness.rs"]
 mod harness;
+#[path = "r2/history.rs"]
+mod history;
 #[path = "r2/loads.rs"]
 mod loads;
 #[path = "r2/model.rs"]

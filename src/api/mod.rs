@@ -12,6 +12,7 @@ mod access;
 mod auth;
 mod config;
 mod conform;
+mod cors;
 mod cursor;
 mod error;
 mod idempotency;
@@ -27,6 +28,7 @@ mod timestamp;
 use std::rc::Rc;
 
 pub use auth::RootKey;
+pub use cors::Origins;
 pub use rate_limit::{DEFAULT_PER_HOUR, RateLimits};
 pub use request::ApiRequest;
 pub use response::ApiResponse;
@@ -50,6 +52,8 @@ pub struct Services {
     pub public_url: String,
     /// The deployment's own key.
     pub root_key: RootKey,
+    /// Whose web pages may call.
+    pub origins: Origins,
     /// How much each key may still ask.
     pub rate_limits: Rc<RateLimits>,
     /// The connectors on offer.
@@ -73,6 +77,7 @@ impl Services {
             ports,
             public_url: public_url.into(),
             root_key,
+            origins: Origins::default(),
             rate_limits: Rc::new(RateLimits::new(DEFAULT_PER_HOUR)),
             connectors: CONNECTORS,
             destinations: DESTINATIONS,

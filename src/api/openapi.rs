@@ -29,7 +29,8 @@ pub(crate) fn document(public_url: &str) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "MIT", "identifier": "MIT" },
             "description": "Fivetran's REST API, served from your own Cloudflare account. Every path under \
-                /v1/connections exists under /v1/connectors, too, and a trailing slash is ignored. Numbers and booleans \
+                /v1/connections exists under /v1/connectors, too, every path under /v1 also under /v2, and a trailing \
+                slash is ignored. Numbers and booleans \
                 are also taken as text. Secrets are answered as ******, which sent back means unchanged.",
         },
         "servers": [{ "url": public_url }],

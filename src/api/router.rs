@@ -19,7 +19,11 @@ use super::{Services, resources};
 use crate::core::Error;
 
 /// Serves a request. Never fails: failures are answers.
-pub async fn dispatch(services: &Services, request: ApiRequest) -> ApiResponse {
+pub async fn dispatch(services: &Services, mut request: ApiRequest) -> ApiResponse {
+    // Kestra's plugin asks under this name. Answers are in the shapes of version 2 everywhere.
+    if let Some(path) = request.path.strip_prefix("/v2/") {
+        request.path = format!("/v1/{path}");
+    }
     // Without entropy there is no id, and an answer without one is better than none.
     let request_id = services.control.new_id().unwrap_or_default();
     let mut allowance = None;
@@ -33,6 +37,7 @@ pub async fn dispatch(services: &Services, request: ApiRequest) -> ApiResponse {
     }
     response.set("x-request-id", request_id);
     response.set("cache-control", "no-store");
+    services.origins.permit(&request, &mut response);
     if request.method == "HEAD" {
         response.body.clear();
     }

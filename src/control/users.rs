@@ -50,6 +50,8 @@ pub struct User {
 pub struct UserFilter<'a> {
     /// Active ones, or the others.
     pub active: Option<bool>,
+    /// Those who have a key, or the others.
+    pub has_key: Option<bool>,
     /// Those with a role in this group, by themselves, by a team or in the whole account.
     pub group_id: Option<&'a str>,
 }
@@ -89,6 +91,15 @@ impl ControlPlane {
         if let Some(active) = filter.active {
             params.push(active.into());
             condition.push_str(&format!(" AND u.active = ?{}", params.len()));
+        }
+        if let Some(has_key) = filter.has_key {
+            params.push(has_key.into());
+            // The owner's is the root key, which is no row.
+            condition.push_str(&format!(
+                " AND (u.id = '{OWNER_USER}' OR EXISTS (SELECT 1 FROM api_keys AS k WHERE k.user_id = u.id \
+                 AND k.revoked_at IS NULL)) = ?{}",
+                params.len()
+            ));
         }
         if let Some(group_id) = filter.group_id {
             params.push(group_id.into());

@@ -25,8 +25,6 @@ pub struct Capabilities {
     pub max_columns: usize,
     /// Most bytes of one row.
     pub max_row_bytes: usize,
-    /// True when a repeated key replaces the row in place; false when change parts are appended and merged on read.
-    pub merges_in_place: bool,
 }
 
 /// One table as one run loads it. Everything a destination may depend on; the same for every chunk of the run.

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use worker::{Env, Headers, Method, Request, Response};
 
 use super::{engine, ports};
-use crate::api::{ApiRequest, ApiResponse, DEFAULT_PER_HOUR, RateLimits, RootKey, Services, handle};
+use crate::api::{ApiRequest, ApiResponse, DEFAULT_PER_HOUR, Origins, RateLimits, RootKey, Services, handle};
 use crate::core::Result;
 use crate::core::limits::API_MAX_BODY_BYTES;
 use crate::core::redact::Secret;
@@ -42,6 +42,9 @@ fn services(env: &Env, origin: String) -> Result<Services> {
     let mut services =
         Services::new(control, Rc::new(RemoteSyncs::new(engine)), ports(env), origin, root_key);
     services.rate_limits = rate_limits(env);
+    if let Ok(origins) = env.var("FIVETRAN_ALLOWED_ORIGINS") {
+        services.origins = Origins::listed(&origins.to_string());
+    }
     Ok(services)
 }
 

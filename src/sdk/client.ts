@@ -6,14 +6,18 @@ import { validate } from './connector/desired.js'
 import { Provisioner } from './connector/provisioner.js'
 import { InvalidInputError } from './errors.js'
 import { type Listener, Listeners, type SyncCompleteEvent, type SyncErrorEvent } from './events.js'
-import { type Fetcher, type RetryOptions, Transport } from './http.js'
+import { type Call, type Fetcher, type RetryOptions, Transport } from './http.js'
 import { AccountResource } from './resources/account.js'
 import { ConnectionsResource } from './resources/connections.js'
 import { DestinationsResource } from './resources/destinations.js'
 import { GroupsResource } from './resources/groups.js'
 import { LogServicesResource } from './resources/log_services.js'
 import { MetadataResource } from './resources/metadata.js'
+import { RolesResource } from './resources/roles.js'
+import { SystemKeysResource } from './resources/system_keys.js'
+import { TeamsResource } from './resources/teams.js'
 import { TransformationsResource } from './resources/transformations.js'
+import { UsersResource } from './resources/users.js'
 import { WebhooksResource } from './resources/webhooks.js'
 
 export interface FivetranOptions {
@@ -57,6 +61,11 @@ export class Fivetran {
   readonly webhooks: WebhooksResource
   readonly logServices: LogServicesResource
   readonly transformations: TransformationsResource
+  readonly users: UsersResource
+  readonly teams: TeamsResource
+  readonly roles: RolesResource
+  readonly systemKeys: SystemKeysResource
+  readonly #transport: Transport
   readonly #provisioner: Provisioner
   readonly #completed = new Listeners<SyncCompleteEvent>()
   readonly #failed = new Listeners<SyncErrorEvent>()
@@ -71,6 +80,11 @@ export class Fivetran {
     this.webhooks = new WebhooksResource(transport)
     this.logServices = new LogServicesResource(transport)
     this.transformations = new TransformationsResource(transport)
+    this.users = new UsersResource(transport)
+    this.teams = new TeamsResource(transport)
+    this.roles = new RolesResource(transport)
+    this.systemKeys = new SystemKeysResource(transport)
+    this.#transport = transport
     this.#provisioner = new Provisioner(this, options.env)
   }
 
@@ -86,6 +100,11 @@ export class Fivetran {
       completed: this.#completed,
       failed: this.#failed,
     })
+  }
+
+  /** A call that has no method here, with the client's authentication, retries and errors. Gives the answer's `data`. */
+  request<T = unknown>(call: Call): Promise<T> {
+    return this.#transport.send(call)
   }
 
   /** Calls `listener` after every sync that this client waited for and that succeeded. Returns the unsubscriber. */

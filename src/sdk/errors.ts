@@ -49,7 +49,7 @@ export class ServerError extends FivetranError {}
 export class NetworkError extends FivetranError {}
 /** No answer in time. For `sync()`: the sync goes on at the server, only the waiting ended. */
 export class TimeoutError extends FivetranError {}
-/** The service cannot do this yet; nothing was changed. */
+/** 400 `NotSupported`: this service does not do that, and nothing was changed. The message says what to do instead. */
 export class NotSupportedError extends FivetranError {}
 
 /** 429, after the retries or with a delay too long to wait for. */
@@ -121,6 +121,7 @@ export function errorForStatus(
   message: string,
   context: ErrorContext & { status: number; retryAfterMs?: number | undefined },
 ): FivetranError {
+  if (context.code === 'NotSupported') return new NotSupportedError(message, context)
   switch (context.status) {
     case 401:
       return new AuthenticationError(message, context)

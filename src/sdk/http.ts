@@ -2,6 +2,7 @@
 
 import { deadline, sleep } from './clock.js'
 import {
+  ConflictError,
   FivetranError,
   InvalidInputError,
   NetworkError,
@@ -32,6 +33,12 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined
   /** Time limit of each try in milliseconds. */
   timeoutMs?: number | undefined
+  /**
+   * Of a POST: sent again under the same key within 24 hours, it is answered as the first time and not done again. Made
+   * up for each call where absent, so that the tries of one call are one creation; give one that your own repetitions
+   * share, across processes, too.
+   */
+  idempotencyKey?: string | undefined
 }
 
 export interface TransportOptions {
@@ -50,7 +57,7 @@ export interface Call extends RequestOptions {
   path: string
   query?: Record<string, string | number | boolean | undefined>
   body?: unknown
-  /** Whether doing it twice is as good as once. Default: true, except for POST. */
+  /** Of a POST: doing it twice is as good as once, so it needs no idempotency key. */
   idempotent?: boolean
 }
 
@@ -85,24 +92,24 @@ export class Transport {
   /** Sends a call and returns the envelope's `data` (undefined for actions that return none). */
   async send<T>(call: Call): Promise<T> {
     const retries = this.#options.retry.retries ?? 3
-    const idempotent = call.idempotent ?? call.method !== 'POST'
+    const key = call.idempotencyKey ?? (call.method === 'POST' && !call.idempotent ? randomKey() : undefined)
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return (await this.#once(call)) as T
+        return (await this.#once(call, key)) as T
       } catch (error) {
-        const delay = attempt < retries ? this.#delayBefore(attempt, error, idempotent) : undefined
+        const delay = attempt < retries ? this.#delayBefore(attempt, error) : undefined
         if (delay === undefined) throw error
         await sleep(delay, call.signal)
       }
     }
   }
 
-  async #once(call: Call): Promise<unknown> {
+  async #once(call: Call, key: string | undefined): Promise<unknown> {
     const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs
     const request = `${call.method} ${call.path}`
     const limit = deadline(timeoutMs, call.signal)
     try {
-      const response = await this.#options.fetch(this.#url(call), this.#init(call, limit.signal))
+      const response = await this.#options.fetch(this.#url(call), this.#init(call, key, limit.signal))
       return await readEnvelope(response, request)
     } catch (error) {
       if (call.signal?.aborted) throw call.signal.reason
@@ -130,11 +137,12 @@ export class Transport {
     return this.#options.baseUrl + call.path + (text === '' ? '' : `?${text}`)
   }
 
-  #init(call: Call, signal: AbortSignal): RequestInit {
+  #init(call: Call, key: string | undefined, signal: AbortSignal): RequestInit {
     const headers: Record<string, string> = {
       accept: 'application/json;version=2',
       authorization: this.#authorization,
     }
+    if (key !== undefined) headers['idempotency-key'] = key
     const init: RequestInit = { method: call.method, headers, signal }
     if (call.body !== undefined) {
       headers['content-type'] = 'application/json'
@@ -143,19 +151,23 @@ export class Transport {
     return init
   }
 
-  /** Milliseconds until the next try, or undefined when there must be none. */
-  #delayBefore(attempt: number, error: unknown, idempotent: boolean): number | undefined {
+  /**
+   * Milliseconds until the next try, or undefined when there must be none. Whether the last one was carried out need not
+   * be known: either twice is as good as once, or the service knows the repetition by its key.
+   */
+  #delayBefore(attempt: number, error: unknown): number | undefined {
     const { initialDelayMs = 250, maxDelayMs = 30_000 } = this.#options.retry
     const backOff = Math.min(maxDelayMs, initialDelayMs * 2 ** attempt) * (0.5 + Math.random() / 2)
-    // A request answered with 429 was not carried out, so any method may try again.
     if (error instanceof RateLimitError) {
       const asked = error.retryAfterMs
       if (asked === undefined) return backOff
       return asked > maxDelayMs ? undefined : asked + Math.random() * initialDelayMs
     }
+    // An earlier try of this call is still being served; its answer will be this one's.
+    if (error instanceof ConflictError && error.code === 'IdempotencyKeyInUse') return Math.max(1000, backOff)
     const unsure = error instanceof NetworkError || error instanceof TimeoutError
     const transient = error instanceof ServerError && error.status !== 501
-    return idempotent && (unsure || transient) ? backOff : undefined
+    return unsure || transient ? backOff : undefined
   }
 }
 
@@ -192,6 +204,12 @@ function parseEnvelope(text: string): Envelope | undefined {
   } catch {
     return undefined
   }
+}
+
+/** 128 random bits. Not `crypto.randomUUID`, which browsers have on https pages only. */
+function randomKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** `Retry-After` in milliseconds: seconds or an HTTP date (RFC 9110, section 10.2.3). */

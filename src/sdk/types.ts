@@ -220,7 +220,7 @@ export interface ColumnPatch {
 
 export interface TablePatch {
   enabled?: boolean
-  /** Only `SOFT_DELETE` works yet; the service refuses the others. */
+  /** One the destination cannot keep is refused. */
   sync_mode?: TableSyncMode
   /** Ours: the column whose growth marks changes. */
   cursor_column?: string
@@ -429,6 +429,29 @@ export interface ConnectorType {
   supported_features: { id: string }[]
   /** JSON schema of `config`; only when one type is asked for. */
   config?: Record<string, unknown>
+}
+
+/** A schema or table of a connection. */
+export interface MetadataObject {
+  /** The same at every look. */
+  id: string
+  /** Of a table: the id of its schema. */
+  parent_id?: string
+  name_in_source: string
+  name_in_destination: string
+}
+
+export interface MetadataColumn {
+  id: string
+  /** The id of its table. */
+  parent_id: string
+  name_in_source: string
+  name_in_destination: string
+  type_in_source: string
+  /** Fivetran's name of the type; each destination has its own form of it. */
+  type_in_destination: string
+  is_primary_key: boolean
+  is_foreign_key: boolean
 }
 
 export interface Webhook {

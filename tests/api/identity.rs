@@ -1,5 +1,7 @@
 //! Users, teams, memberships and keys, as they are used.
 
+use std::collections::BTreeSet;
+
 use fivetran_do::control::api_keys::KeyPair;
 use fivetran_do::core::redact::Secret;
 use serde_json::json;
@@ -46,7 +48,15 @@ fn a_user_is_invited_until_their_key_is_used_and_refused_when_switched_off() {
     let next = pair(&world.post(&format!("{one}/api-key"), json!({})));
     assert_eq!(world.as_key(&key, "GET", "/v1/users", None).status, 401, "the old key is gone");
     assert_eq!(world.as_key(&next, "GET", "/v1/users", None).status, 200);
+    let with_key = |has: bool| {
+        let list = world.get(&format!("/v1/users?has_api_key={has}"));
+        let items = list.data()["items"].as_array().unwrap().clone();
+        items.iter().map(|user| user["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let (owner, nobody) = ("owner".to_owned(), BTreeSet::new());
+    assert_eq!((with_key(true), with_key(false)), ([owner.clone(), ada.clone()].into(), nobody));
     assert_eq!(world.delete(&format!("{one}/api-key")).status, 200);
+    assert_eq!((with_key(true), with_key(false)), ([owner].into(), [ada.clone()].into()));
     world.delete(&format!("{one}/api-key")).refused(404, "NotFound_ApiKey", &[]);
     assert_eq!(world.as_key(&next, "GET", "/v1/users", None).status, 401);
     assert_eq!(world.delete(&one).status, 200);
@@ -68,6 +78,7 @@ fn users_are_checked_and_unique_and_the_owner_stays() {
     );
     world.post("/v1/users", json!({ "email": "b@example.com" })).refused(400, "InvalidInput", &["required"]);
     world.get("/v1/users?active=perhaps").refused(400, "InvalidInput", &["active"]);
+    world.get("/v1/users?has_api_key=1").refused(400, "InvalidInput", &["has_api_key"]);
     for refused in [
         world.delete("/v1/users/owner"),
         world.delete("/v1/users/owner/role"),

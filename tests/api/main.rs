@@ -8,8 +8,10 @@
 mod control_db;
 
 mod bad_input;
+mod clients;
 mod concurrent;
 mod connections;
+mod cors;
 mod destinations;
 mod fuzz;
 mod groups;

@@ -40,6 +40,7 @@ fn every_other_path_needs_a_key_that_fits() {
         "Basic ???".to_owned(),
         "Basic".to_owned(),
         format!("Basic {}", STANDARD.encode("nocolon")),
+        format!("Basic {KEY}:wrong"),
         format!("Basic {}", STANDARD.encode([0xff, b':'])),
     ] {
         let mut bad = request("GET", "/v1/groups", None);
@@ -82,7 +83,16 @@ fn an_empty_root_key_lets_nobody_in() {
 #[test]
 fn unknown_paths_and_methods_are_told_in_the_envelope() {
     let world = World::new();
-    for path in ["/v1/nothing", "/v1", "/v2/groups", "/v1/groups/a/b/c", "/v1//groups", "/etc/passwd"] {
+    for path in [
+        "/v1/nothing",
+        "/v1",
+        "/v2",
+        "/v2/nothing",
+        "/v3/groups",
+        "/v1/groups/a/b/c",
+        "/v1//groups",
+        "/etc/passwd",
+    ] {
         world.get(path).refused(404, "NotFound", &["openapi.json"]);
     }
     world.get("/v1/groups/../users").refused(404, "NotFound_Group", &["'..'"]);

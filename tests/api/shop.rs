@@ -129,12 +129,7 @@ fn open_destination(config: &Value, _: &Ports) -> Result<Box<dyn Destination>> {
         .map_err(|_| Error::invalid("The configuration has another shape").field("config"))?;
     Ok(Box::new(Shelf {
         config,
-        capabilities: Capabilities {
-            service: "shelf",
-            max_columns: 100,
-            max_row_bytes: 1000,
-            merges_in_place: true,
-        },
+        capabilities: Capabilities { service: "shelf", max_columns: 100, max_row_bytes: 1000 },
     }))
 }
 

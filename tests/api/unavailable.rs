@@ -121,6 +121,28 @@ fn transformations_and_projects_are_kept_as_they_were_defined() {
 }
 
 #[test]
+fn a_project_is_not_deleted_under_a_transformation_that_is_far_down_the_list() {
+    let world = World::new();
+    let group = world.group("Lake");
+    let create = |path: &str, body: Value| {
+        let created = world.post(path, body);
+        assert_eq!(created.status, 201, "{}", created.json);
+        created.data()["id"].as_str().unwrap().to_owned()
+    };
+    let [first, second] = [0, 1].map(|_| create("/v1/transformation-projects", project(&group)));
+    // More than a page of the largest size.
+    for _ in 0..1000 {
+        create("/v1/transformations", transformation(&first));
+    }
+    world.clock.advance_seconds(1);
+    let last = create("/v1/transformations", transformation(&second));
+    let path = format!("/v1/transformation-projects/{second}");
+    world.delete(&path).refused(409, "IllegalState", &["transformations"]);
+    assert_eq!(world.delete(&format!("/v1/transformations/{last}")).status, 200);
+    assert_eq!(world.delete(&path).status, 200);
+}
+
+#[test]
 fn definitions_that_could_never_run_are_refused_with_the_field() {
     let world = World::new();
     let group = world.group("Lake");

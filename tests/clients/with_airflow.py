@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowException
 from fivetran_provider_async.hooks import Connection, FivetranHook, FivetranHookAsync
+from fivetran_provider_async.utils.operator_utils import _get_table_id
 from story import CONNECTION, GROUP, KEY, SCHEMA, SECRET, URL, expect, step, wait_for
 
 FivetranHook.api_protocol = urlsplit(URL).scheme
@@ -44,6 +45,13 @@ step("synced")
 sync()
 tables = hook.get_connector_schemas(CONNECTION)["schemas"]["airflow"]["tables"]
 expect("tables", sorted(tables), ["customers", "orders", "refunds"])
+# What FivetranOperator makes lineage of: it looks tables up by their names on both sides, and columns by the table's id.
+objects, fields = hook.get_metadata(CONNECTION, "tables"), hook.get_metadata(CONNECTION, "columns")["items"]
+for side in "source", "destination":
+    orders = _get_table_id("orders", tables["orders"], objects, side)
+    columns = {field[f"name_in_{side}"]: field[f"type_in_{side}"] for field in fields if field["parent_id"] == orders}
+    expect(f"columns at the {side}", sorted(columns), ["currency", "id", "total"])
+    expect(f"types at the {side}", all(columns.values()), True)
 step("changed")
 
 sync("resync", {"scope": {"airflow": ["orders"]}})

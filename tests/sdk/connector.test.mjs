@@ -59,6 +59,17 @@ test("somebody else who creates the same at the same moment is found, not double
   assert.equal(connection.config.host, "db.example", "what differed was changed");
 });
 
+test("somebody else who creates it between the looks here and elsewhere is found, not taken for elsewhere", async (t) => {
+  const service = await memoryService(t, {
+    afterList(query, { connections }) {
+      if (connections.length > 0) return;
+      const status = { setup_state: "connected", tasks: [] };
+      connections.push({ id: "c-theirs", group_id: query.get("group_id"), service: "postgres", schema: "shop_prod", config: {}, status });
+    },
+  });
+  assert.equal((await client(service).createConnector(shop()).ensure()).id, "c-theirs");
+});
+
 test("the same definition again changes nothing, and sends secrets once per client", async (t) => {
   const service = await memoryService(t);
   await client(service).createConnector(shop()).ensure();

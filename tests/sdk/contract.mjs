@@ -30,6 +30,17 @@ export const ANSWERS = [
   ["LogServiceTest", "post /v1/external-logging/{log_id}/test"],
   ["Transformation", "get /v1/transformations/{transformation_id}"],
   ["TransformationProject", "get /v1/transformation-projects/{project_id}"],
+  ["Page<MetadataObject>", "get /v1/metadata/connectors/{connection_id}/tables"],
+  ["Page<MetadataColumn>", "get /v1/metadata/connectors/{connection_id}/columns"],
+  ["Page<User>", "get /v1/groups/{group_id}/users"],
+  ["User", "get /v1/users/{user_id}"],
+  ["UserKey", "post /v1/users/{user_id}/api-key"],
+  ["Page<Membership>", "get /v1/users/{user_id}/groups"],
+  ["Membership", "patch /v1/teams/{team_id}/connections/{connection_id}"],
+  ["Team", "get /v1/teams/{team_id}"],
+  ["TeamMember", "get /v1/teams/{team_id}/users/{user_id}"],
+  ["Page<Role>", "get /v1/roles"],
+  ["SystemKey", "get /v1/system-keys/{key_id}"],
 ];
 
 /** Bodies. The service takes more of Fivetran's fields than the SDK offers. */
@@ -50,6 +61,18 @@ export const BODIES = [
   ["LogServicePatch", "patch /v1/external-logging/{log_id}"],
   ["TransformationFields", "post /v1/transformations"],
   ["TransformationProjectFields", "patch /v1/transformation-projects/{project_id}"],
+  ["NewUser", "post /v1/users"],
+  ["UserPatch", "patch /v1/users/{user_id}"],
+  ["GroupUser", "post /v1/groups/{group_id}/users"],
+  ["NewMembership", "post /v1/teams/{team_id}/groups"],
+  ["Pick<Membership, 'role'>", "patch /v1/users/{user_id}/connections/{connection_id}"],
+  ["NewTeam", "post /v1/teams"],
+  ["TeamPatch", "patch /v1/teams/{team_id}"],
+  ["NewTeamMember", "post /v1/teams/{team_id}/users"],
+  ["Pick<TeamMember, 'role'>", "patch /v1/teams/{team_id}/users/{user_id}"],
+  ["NewSystemKey", "post /v1/system-keys"],
+  ["SystemKeyPatch", "patch /v1/system-keys/{key_id}"],
+  ["{ expiration_period?: KeyPeriod }", "post /v1/system-keys/{key_id}/rotate"],
 ];
 
 const HELPERS = `

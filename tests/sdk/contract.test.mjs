@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { startService } from "../../scripts/dev/service.mjs";
 import { differences } from "./contract.mjs";
+import { WITHOUT_A_METHOD, operationsOf, operationsOfSdk } from "./coverage.mjs";
 
 let service;
 before(async () => {
@@ -23,4 +24,11 @@ test("a difference in names, values or presence is found and named", async () =>
   group.required = ["id"];
   const found = differences(document);
   for (const clue of [/Group and get .*unknownToSdk.*"colour"/, /unknownToService.*"name"/, /Group and get .*answered/]) assert.match(found, clue);
+});
+
+test("every operation of the document has a method or a reason, and every method has an operation", async () => {
+  const document = await (await fetch(`${service.url}/v1/openapi.json`)).json();
+  const [offered, sent] = [operationsOf(document), await operationsOfSdk(document)];
+  assert.deepEqual(offered.filter((name) => !sent.has(name)).sort(), Object.values(WITHOUT_A_METHOD).flat().sort());
+  assert.deepEqual([...sent].filter((name) => !offered.includes(name)), []);
 });

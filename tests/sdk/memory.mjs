@@ -7,7 +7,7 @@ const SECRETS = ["url", "password", "api_token"];
 const created = (data) => ({ status: 201, ...success(data) });
 const missing = (kind) => failure(404, `NotFound_${kind}`, `${kind} does not exist.`);
 
-export async function memoryService(t, { beforeCreate = () => {}, tests = () => [], run = () => ({}) } = {}) {
+export async function memoryService(t, { beforeCreate = () => {}, afterList = () => {}, tests = () => [], run = () => ({}) } = {}) {
   const groups = [];
   const destinations = new Map();
   const connections = [];
@@ -58,7 +58,9 @@ export async function memoryService(t, { beforeCreate = () => {}, tests = () => 
     },
     "GET connections": ({ url }) => {
       const wanted = (name, value) => !url.searchParams.has(name) || url.searchParams.get(name) === value;
-      return success({ items: connections.filter((one) => wanted("schema", one.schema) && wanted("group_id", one.group_id)) });
+      const items = connections.filter((one) => wanted("schema", one.schema) && wanted("group_id", one.group_id));
+      afterList(url.searchParams, service);
+      return success({ items });
     },
     "POST connections": ({ body }) => {
       beforeCreate("connection", body, service);

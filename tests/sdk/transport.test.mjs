@@ -38,26 +38,33 @@ for (const [status, type] of [
   });
 }
 
-test("a 5xx is tried again for a GET and not for a POST", async (t) => {
-  const server = await scripted(t, ({ method, count }) =>
-    method === "GET" && count < 3 ? failure(503, "Busy", "Busy.") : method === "GET" ? success({ id: "g" }) : failure(500, "E", "E."),
-  );
-  assert.equal((await client(server).groups.get("g")).id, "g");
+test("a 5xx and a cut connection are tried again, and a creation under one key, so that it is one", async (t) => {
+  const answers = [failure(503, "Busy", "Busy."), { cut: true }, failure(409, "IdempotencyKeyInUse", "Being served.", { "retry-after": "1" })];
+  const server = await scripted(t, ({ count }) => answers[count - 1] ?? success({ id: "g" }));
+  assert.equal((await client(server).groups.create({ name: "n" })).id, "g");
+  const keys = server.requests.map(({ headers }) => headers["idempotency-key"]);
+  assert.match(keys[0], /^[0-9a-f]{32}$/);
+  assert.deepEqual(keys, [keys[0], keys[0], keys[0], keys[0]]);
+  await client(server).groups.create({ name: "n" });
+  assert.notEqual(server.requests.at(-1).headers["idempotency-key"], keys[0], "another creation");
+  await client(server).groups.create({ name: "n" }, { idempotencyKey: "mine" });
+  assert.equal(server.requests.at(-1).headers["idempotency-key"], "mine");
+});
+
+test("what is as good twice as once is tried again without a key", async (t) => {
+  const server = await scripted(t, ({ count }) => (count % 2 ? { cut: true } : success({ run_id: "r" })));
+  const fivetran = client(server);
+  for (const call of [() => fivetran.connections.sync("c"), () => fivetran.groups.get("g"), () => fivetran.groups.delete("g")]) await call();
+  assert.equal(server.requests.length, 6);
+  assert.ok(server.requests.every(({ headers }) => headers["idempotency-key"] === undefined));
+});
+
+test("a refusal is not tried again: a conflict, bad input, what is not supported", async (t) => {
+  const server = await scripted(t, ({ count }) => [failure(409, "Conflict", "Taken."), failure(400, "InvalidInput", "No."), failure(400, "NotSupported", "Never.")][count - 1]);
+  for (const type of [sdk.ConflictError, sdk.InvalidInputError, sdk.NotSupportedError]) {
+    await assert.rejects(client(server).groups.create({ name: "n" }), type);
+  }
   assert.equal(server.requests.length, 3);
-  await assert.rejects(client(server).groups.create({ name: "n" }), sdk.ServerError);
-  assert.equal(server.requests.length, 4);
-});
-
-test("a POST that is as good twice as once is tried again", async (t) => {
-  const server = await scripted(t, ({ count }) => (count === 1 ? { cut: true } : success({ run_id: "r" })));
-  assert.deepEqual(await client(server).connections.sync("c"), { run_id: "r" });
-  assert.equal(server.requests.length, 2);
-});
-
-test("a cut connection is a NetworkError and a POST that creates is not repeated", async (t) => {
-  const server = await scripted(t, () => ({ cut: true }));
-  await assert.rejects(client(server).groups.create({ name: "n" }), sdk.NetworkError);
-  assert.equal(server.requests.length, 1);
 });
 
 test("a 429 is tried again after Retry-After, whatever the method", async (t) => {
@@ -131,6 +138,12 @@ test("a listing fetches pages as it goes, and no more than asked for", async (t)
   assert.equal((await fivetran.groups.list().all(2)).length, 2);
   assert.equal(server.requests.length, 4);
   assert.deepEqual((await fivetran.groups.list({ cursor: "two" }).page()).items, [{ id: "c" }]);
+});
+
+test("what has no method of its own is asked for by its path", async (t) => {
+  const server = await scripted(t, ({ url }) => success({ items: [], path: url.pathname + url.search }));
+  const found = await client(server).request({ method: "GET", path: "/v1/private-links", query: { limit: 5 } });
+  assert.equal(found.path, "/v1/private-links?limit=5");
 });
 
 test("a service binding is called as a method, and needs no base URL", async () => {

@@ -4,6 +4,7 @@
 
 pub mod crowd;
 pub mod deployment;
+pub mod history;
 pub mod ledger;
 pub mod objects;
 pub mod postgres;

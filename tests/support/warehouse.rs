@@ -78,7 +78,7 @@ pub const DESTINATION: DestinationType = DestinationType {
 };
 
 const CAPABILITIES: Capabilities =
-    Capabilities { service: "memory", max_columns: 100, max_row_bytes: 1_000_000, merges_in_place: true };
+    Capabilities { service: "memory", max_columns: 100, max_row_bytes: 1_000_000 };
 
 struct Memory {
     warehouse: Rc<RefCell<Warehouse>>,

@@ -21,6 +21,14 @@ use crate::core::roles::RoleScope;
 pub(super) const PEOPLE: &[(&str, &str)] =
     &[("active", "true: only active users; false: only the others"), ("cursor", CURSOR), ("limit", LIMIT)];
 
+/// Of the list of all users, Fivetran's newer clients ask this, too.
+const USERS: &[(&str, &str)] = &[
+    ("active", "true: only active users; false: only the others"),
+    ("has_api_key", "true: only users who have a key; false: only the others"),
+    ("cursor", CURSOR),
+    ("limit", LIMIT),
+];
+
 pub(crate) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/users";
     const ONE: &str = "/v1/users/{user_id}";
@@ -37,7 +45,7 @@ pub(crate) fn routes() -> Vec<Route> {
             Needs::anywhere(Resource::User, Access::Read),
             handler!(list => Items<UserBody>),
         )
-        .query(PEOPLE),
+        .query(USERS),
         Route::new(
             Method::Post,
             LIST,
@@ -217,22 +225,27 @@ fn checked_email(email: &str) -> ApiResult<String> {
 
 /// `active` of the query.
 pub(super) fn active(call: &Call<'_>) -> ApiResult<Option<bool>> {
-    match call.query("active") {
+    yes_or_no(call, "active")
+}
+
+fn yes_or_no(call: &Call<'_>, name: &'static str) -> ApiResult<Option<bool>> {
+    match call.query(name) {
         None => Ok(None),
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-        Some(_) => Err(Error::invalid("This must be true or false").field("active").into()),
+        Some(_) => Err(Error::invalid("This must be true or false").field(name).into()),
     }
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<UserBody>>> {
-    let filter = UserFilter { active: active(call)?, group_id: None };
+    let filter =
+        UserFilter { active: active(call)?, has_key: yes_or_no(call, "has_api_key")?, group_id: None };
     let listing = services.control.users(&call.scope(Resource::User), &filter, &call.page()?).await?;
     Answer::new("Users list retrieved successfully", &Items::of(listing, UserBody::from))
 }
 
 async fn of_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<UserBody>>> {
-    let filter = UserFilter { active: active(call)?, group_id: Some(call.part("group_id")) };
+    let filter = UserFilter { active: active(call)?, has_key: None, group_id: Some(call.part("group_id")) };
     let everybody = Scope::all(&call.caller.account_id);
     let listing = services.control.users(&everybody, &filter, &call.page()?).await?;
     Answer::new("Group users retrieved successfully", &Items::of(listing, UserBody::from))

@@ -51,12 +51,8 @@ use crate::ports::{Ports, SqlDatabase};
 pub(crate) const DESTINATION: DestinationType =
     DestinationType { id: "d1", name: "Cloudflare D1", config_schema: config::schema, open };
 
-const CAPABILITIES: Capabilities = Capabilities {
-    service: "d1",
-    max_columns: D1_MAX_COLUMNS,
-    max_row_bytes: D1_MAX_ROW_BYTES,
-    merges_in_place: true,
-};
+const CAPABILITIES: Capabilities =
+    Capabilities { service: "d1", max_columns: D1_MAX_COLUMNS, max_row_bytes: D1_MAX_ROW_BYTES };
 
 fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Destination>> {
     let database: Rc<dyn SqlDatabase> = match Config::parse(config)? {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::config::Format;
+use super::history::{self, History};
 use super::layout::TableLayout;
 use crate::core::table::{LoadMode, TableColumn, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
@@ -64,6 +65,9 @@ pub(crate) struct Manifest {
     pub(crate) parts: Vec<Part>,
     /// Replaced parts that are kept a while for readers that hold an older manifest.
     pub(crate) retired: Vec<Retired>,
+    /// Of a table whose parts hold history; `None` for all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) history: Option<History>,
 }
 
 /// The load published last, with what its receipt said, so that publishing again says the same.
@@ -105,7 +109,7 @@ pub(crate) enum PartKind {
     Full,
     /// Newer versions of some rows.
     Change,
-    /// Rows that the last full load did not find any more, marked deleted.
+    /// Rows that a full load did not find any more, marked deleted, or no longer active where history is kept.
     Deleted,
 }
 
@@ -137,6 +141,7 @@ impl Manifest {
             live_rows: None,
             parts: Vec::new(),
             retired: Vec::new(),
+            history: None,
         }
     }
 
@@ -147,7 +152,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Fenced`](ErrorKind::Fenced) when a newer run was announced, [`DestinationConfig`](ErrorKind::DestinationConfig)
-    /// when changes would be appended in another format.
+    /// when changes would be appended in another format or sync mode.
     pub(crate) fn announced(&self, load: &TableLoad, format: Format) -> Result<Self> {
         let mut next = self.clone();
         if self.connection_id == load.connection_id {
@@ -172,6 +177,14 @@ impl Manifest {
                 )
                 .field("config.format")
                 .remedy("Re-sync the table, or set the format back"));
+            }
+            if self.history.is_some() != history::wanted(load) {
+                return Err(Error::new(
+                    ErrorKind::DestinationConfig,
+                    format!("table {}.{} was written in another sync mode", self.schema, self.table),
+                )
+                .field("sync_mode")
+                .remedy("Re-sync the table"));
             }
             next.primary_key.clone_from(&load.table.primary_key);
         }

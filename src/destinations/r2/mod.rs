@@ -8,6 +8,8 @@ mod check;
 mod chunk;
 mod config;
 mod encoder;
+mod history;
+mod history_view;
 mod key_hash;
 mod layout;
 mod manifest;
@@ -33,11 +35,10 @@ use self::layout::TableLayout;
 use self::manifest::ManifestStore;
 use self::publish::PublishRequest;
 use crate::connectors::{SetupTest, SetupTestStatus};
+use crate::core::Result;
 use crate::core::limits::MAX_VALUE_BYTES;
 use crate::core::run::{ChunkId, Fence};
-use crate::core::settings::TableSyncMode;
 use crate::core::table::TableSchema;
-use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
     Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
@@ -57,7 +58,6 @@ const CAPABILITIES: Capabilities = Capabilities {
     // Parquet has no limit; 32,767 is where its own footers and every reader we tried become unusable.
     max_columns: 32_767,
     max_row_bytes: MAX_VALUE_BYTES,
-    merges_in_place: false,
 };
 
 /// A bucket, seen as a place for tables.
@@ -131,12 +131,6 @@ impl Destination for R2 {
     }
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {
-        if load.table.sync_mode() == TableSyncMode::History {
-            let message = format!("table {}.{} is to keep history", load.table.schema, load.table.table);
-            return Err(Error::new(ErrorKind::DestinationConfig, message)
-                .field("sync_mode")
-                .remedy("Use SOFT_DELETE or LIVE; history is kept in D1 destinations"));
-        }
         let manifests = self.manifests(&load.table.schema, &load.table.table)?;
         manifests.announce(load, self.encoding.format()).await
     }

@@ -1,10 +1,12 @@
 //! Making a run's chunks the table's content, in one swap of the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::chunk::ChunkArtifact;
 use super::config::{Encoding, Format};
+use super::history;
+use super::history_view;
 use super::layout::{self, TableLayout};
 use super::manifest::{Manifest, ManifestStore, Part, Published, SWAP_TRIES};
 use super::sweep;
@@ -46,7 +48,7 @@ pub(super) async fn publish(request: PublishRequest<'_>) -> Result<TableReceipt>
         let parts = durable_parts(&request, number).await?;
         let next = match request.load.mode {
             LoadMode::Incremental => appended(&request, &current.manifest, number, parts),
-            LoadMode::Full => replaced(&request, &current.manifest, number, parts).await?,
+            LoadMode::Full => full(&request, &current.manifest, number, parts).await?,
         };
         request.ports.reach(FaultPoint::DuringPublish, &request.load.run_id).await?;
         if let PutOutcome::Written(_) = manifests.swap(&next, Some(&current.etag)).await? {
@@ -121,30 +123,49 @@ fn appended(
     finished(next, request.load, load_number, written, 0)
 }
 
-/// The manifest after a full load: its parts instead of all others, plus the rows it did not find any more.
-async fn replaced(
+/// The manifest after a full load: its parts instead of all others, plus the rows it did not find any more. Where history
+/// is kept, the others stay.
+async fn full(
     request: &PublishRequest<'_>,
     current: &Manifest,
     load_number: u64,
     parts: Vec<Part>,
 ) -> Result<Manifest> {
-    let rows = rows_of(&parts);
-    let Vanished { parts: deleted_parts, newly_deleted, live_rows } =
-        if request.encoding.format() == Format::Parquet && vanished::comparable(current, request.load) {
-            vanished::carry_over(request, current, &parts, load_number).await?
-        } else {
-            Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: rows }
-        };
+    let (load, format, rows) = (request.load, request.encoding.format(), rows_of(&parts));
+    let vanished = if format == Format::Parquet && vanished::comparable(current, load) {
+        vanished::carry_over(request, current, &parts, load_number).await?
+    } else {
+        None
+    };
+    let goes_on =
+        history::goes_on(current, load, format) && (format != Format::Parquet || vanished.is_some());
+    let nothing =
+        Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: rows, unreadable: BTreeSet::new() };
+    let vanished = vanished.unwrap_or(nothing);
     let mut next = current.clone();
-    next.format = request.encoding.format();
-    next.primary_key.clone_from(&request.load.table.primary_key);
-    next.generation = current.generation.saturating_add(1);
-    next.live_rows = Some(live_rows);
-    next.parts = parts;
-    next.parts.extend(deleted_parts);
-    let replaced = current.parts.iter().map(|part| part.path.clone());
-    next.retired = sweep::retire(current, replaced, request.load.synced_at);
-    Ok(finished(next, request.load, load_number, rows, newly_deleted))
+    let out: Vec<Part> = if goes_on {
+        next.parts.extract_if(.., |part| vanished.unreadable.contains(&part.path)).collect()
+    } else {
+        begin_anew(&mut next, load, format);
+        std::mem::take(&mut next.parts)
+    };
+    next.live_rows = Some(vanished.live_rows);
+    next.parts.extend(parts);
+    next.parts.extend(vanished.parts);
+    next.retired = sweep::retire(current, out.into_iter().map(|part| part.path), load.synced_at);
+    Ok(finished(next, load, load_number, rows, vanished.newly_deleted))
+}
+
+/// What belongs to the parts goes with them: format, key, and the system columns of another sync mode.
+fn begin_anew(next: &mut Manifest, load: &TableLoad, format: Format) {
+    next.format = format;
+    next.primary_key.clone_from(&load.table.primary_key);
+    next.generation = next.generation.saturating_add(1);
+    next.history = None;
+    let table = next.table_schema();
+    let carried: HashSet<&str> = table.carried().map(|column| column.name.as_str()).collect();
+    next.columns
+        .retain(|column| carried.contains(column.name.as_str()) || load.table.column(&column.name).is_some());
 }
 
 fn rows_of(parts: &[Part]) -> u64 {
@@ -155,6 +176,12 @@ fn finished(mut next: Manifest, load: &TableLoad, number: u64, written: u64, del
     next.total_rows = rows_of(&next.parts);
     let TableLoad { synced_at, mode, .. } = *load;
     next.published = Some(Published { load: number, synced_at, mode, written, deleted });
+    next.history = history::wanted(load).then(|| {
+        let mut history = next.history.take().unwrap_or_default();
+        history.note(load, &next.table_schema());
+        history.sql = history_view::sql(&next, &history);
+        history
+    });
     next
 }
 

@@ -16,14 +16,15 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::config::Format;
+use super::history::row_key;
 use super::key_hash::{KeyHasher, LastVersions, MAX_KEYS, RowAt, key_columns};
 use super::layout::TableLayout;
 use super::manifest::{Manifest, Part};
 use super::parquet_reader::PartReader;
-use super::vanished::{is_unreadable, position, selection};
+use super::vanished::{Mark, is_unreadable, position, selection};
 use crate::core::parse::{BytesForm, ColumnParser};
 use crate::core::shape::convert::widen;
-use crate::core::table::{DELETED, TableColumn, TableSchema};
+use crate::core::table::{TableColumn, TableSchema};
 use crate::core::types::ColumnType;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{KeyRange, Visit};
@@ -63,7 +64,7 @@ pub(super) async fn scan(
 
 fn key_of(manifest: &Manifest, table: &TableSchema) -> Result<Vec<TableColumn>> {
     let column = |name: &String| table.column(name).cloned();
-    let key: Option<Vec<_>> = manifest.primary_key.iter().map(column).collect();
+    let key: Option<Vec<_>> = row_key(&manifest.primary_key).iter().map(column).collect();
     key.filter(|key| !key.is_empty())
         .ok_or_else(|| Error::internal("a table to read back lacks a column of its key"))
 }
@@ -95,14 +96,16 @@ impl Scan<'_> {
 
     async fn look(&self, index: u32, part: &Part, versions: &mut LastVersions) -> Result<()> {
         let reader = PartReader::open(Rc::clone(&self.store), self.layout, part).await?;
-        let key = &self.manifest.primary_key;
-        let wanted: Vec<&str> = key.iter().map(String::as_str).chain(std::iter::once(DELETED)).collect();
-        let groups = self.bounds.groups(reader.metadata(), key);
+        let mark = Mark::of(&self.manifest.primary_key);
+        let key: Vec<String> = self.bounds.key.iter().map(|column| column.name.clone()).collect();
+        let wanted: Vec<&str> =
+            key.iter().map(String::as_str).chain(std::iter::once(mark.column())).collect();
+        let groups = self.bounds.groups(reader.metadata(), &key);
         let mut batches = reader.read(Some(&wanted), Some(groups), None)?;
         let mut first_row = 0_u64;
         while let Some(batch) = batches.next().await? {
-            let marks = batch.column_by_name(DELETED).and_then(|column| column.as_boolean_opt());
-            let columns = key_columns(&batch, key).ok_or_else(|| damaged("lacks a column of the key"))?;
+            let marks = mark.gone(&batch);
+            let columns = key_columns(&batch, &key).ok_or_else(|| damaged("lacks a column of the key"))?;
             let keys = conformed(&columns, &self.bounds.key)?;
             let hashes = self.hasher.hash(&keys)?.ok_or_else(|| damaged("has keys of another type"))?;
             let inside = self.bounds.inside(&keys)?;
@@ -111,7 +114,7 @@ impl Scan<'_> {
                     && inside.as_ref().is_none_or(|inside| inside.get(offset) == Some(&true))
                 {
                     let row = position(first_row.saturating_add(offset as u64))?;
-                    let deleted = marks.is_some_and(|marks| marks.is_valid(offset) && marks.value(offset));
+                    let deleted = marks.is_valid(offset) && marks.value(offset);
                     versions.see(*hash, RowAt { part: index, row, deleted });
                 }
             }

@@ -18,15 +18,27 @@
 //!
 //! Rows keep `_fivetran_synced`: a mass delete of a re-sync does not touch it in Fivetran either. Rows already marked
 //! are carried along and not counted again.
+//!
+//! Where history is kept the old parts stay, so what is written is only that a row was found gone now, if that was not
+//! known: its last values with `_fivetran_active` false and the load's start for `_fivetran_start` and `_fivetran_end`.
+//!
+//! Where the sync mode has changed to SOFT_DELETE, all rows that are gone are marked now, as in D1; their parts lack the
+//! column for it, or have those of a history instead.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use parquet::basic::{Repetition, Type as PhysicalType};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::config::{Encoding, Format};
 use super::encoder::Encoder;
+use super::history;
 use super::key_hash::{KeyHasher, KeySet, LastVersions, MAX_KEYS, RowAt, SealedKeys, key_columns};
 use super::layout;
 use super::manifest::{Manifest, Part, PartKind};
@@ -34,7 +46,8 @@ use super::parquet_encoder::{FileSchema, ParquetEncoder};
 use super::parquet_reader::PartReader;
 use super::part::PartWriter;
 use super::publish::PublishRequest;
-use crate::core::table::DELETED;
+use crate::core::settings::TableSyncMode;
+use crate::core::table::{ACTIVE, DELETED, END, START};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 
@@ -46,6 +59,44 @@ pub(super) struct Vanished {
     pub(super) newly_deleted: u64,
     /// Distinct keys of the new parts.
     pub(super) live_rows: u64,
+    /// Old parts that are gone or damaged, by path.
+    pub(super) unreadable: BTreeSet<String>,
+}
+
+/// The column that says of a row that it is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// `_fivetran_deleted` is true.
+    Deleted,
+    /// `_fivetran_active` is false.
+    Inactive,
+}
+
+impl Mark {
+    /// The mark in the parts of a table with that key.
+    pub(super) fn of(primary_key: &[String]) -> Self {
+        if primary_key.iter().any(|column| column == START) { Self::Inactive } else { Self::Deleted }
+    }
+
+    /// Name of the column.
+    pub(super) fn column(self) -> &'static str {
+        match self {
+            Self::Deleted => DELETED,
+            Self::Inactive => ACTIVE,
+        }
+    }
+
+    /// True of the rows of the batch that are gone. A batch without the column has none.
+    pub(super) fn gone(self, batch: &RecordBatch) -> BooleanArray {
+        let marks = batch.column_by_name(self.column()).and_then(|column| column.as_boolean_opt());
+        match (marks, self) {
+            (Some(marks), Self::Deleted) => marks.clone(),
+            (Some(marks), Self::Inactive) => {
+                marks.iter().map(|active| active.map(|active| !active)).collect()
+            }
+            (None, _) => BooleanArray::from(vec![false; batch.num_rows()]),
+        }
+    }
 }
 
 /// Whether old and new rows of the table can be told apart by key, and vanished ones marked.
@@ -53,11 +104,15 @@ pub(super) fn comparable(current: &Manifest, load: &TableLoad) -> bool {
     current.format == Format::Parquet
         && !current.parts.is_empty()
         && !load.table.primary_key.is_empty()
-        && current.primary_key == load.table.primary_key
-        && load.table.column(DELETED).is_some()
+        && match load.table.sync_mode() {
+            TableSyncMode::SoftDelete => history::row_key(&current.primary_key) == load.table.primary_key,
+            TableSyncMode::History => current.primary_key == load.table.primary_key,
+            TableSyncMode::Live => false,
+        }
 }
 
-/// Finds the rows of the current parts whose keys are not in the new ones and writes them, marked.
+/// Finds the rows of the current parts whose keys are not in the new ones and writes them, marked. `None` when old keys
+/// cannot be compared with the new: the load replaces them as it would without a key.
 ///
 /// # Errors
 /// An unreachable store, or a part that is gone or damaged.
@@ -66,11 +121,13 @@ pub(super) async fn carry_over(
     current: &Manifest,
     new_parts: &[Part],
     load_number: u64,
-) -> Result<Vanished> {
+) -> Result<Option<Vanished>> {
     let new_rows: u64 = new_parts.iter().map(|part| part.rows).sum();
     let mut seed = [0_u8; 16];
     request.ports.random.fill(&mut seed)?;
-    let key_types = current.primary_key.iter().filter_map(|name| {
+    let (before, mark) = (Mark::of(&current.primary_key), Mark::of(&request.load.table.primary_key));
+    let key = history::row_key(&current.primary_key);
+    let key_types = key.iter().filter_map(|name| {
         let column = current.columns.iter().find(|column| column.name == *name)?;
         Some(column.column_type)
     });
@@ -78,25 +135,30 @@ pub(super) async fn carry_over(
         request,
         old: &current.parts,
         new: new_parts,
-        primary_key: &current.primary_key,
         hasher: KeyHasher::new(key_types.collect(), seed)?,
+        key,
+        before,
+        mark,
+        unreadable: RefCell::default(),
     };
-    let mut marked = MarkedRows { request, load_number, open: None, parts: Vec::new() };
-    let mut found = Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: 0 };
+    let mut marked = MarkedRows { request, load_number, mark, open: None, parts: Vec::new() };
+    let (mut newly_deleted, mut live_rows) = (0, 0);
 
     let passes = u128::from(new_rows.div_ceil(MAX_KEYS as u64 / 10 * 9).max(1));
     let mut length = u128::MAX / passes;
     let mut start = 0_u128;
     loop {
         let stretch = start..=start.saturating_add(length);
-        let Some((end, new_keys, rows)) = search.pass(stretch).await? else {
-            // Keys of old parts cannot be compared with the new: the load replaces them as it would without a key.
+        let Some((end, new_keys, mut rows)) = search.pass(stretch).await? else {
             marked.finish().await?;
-            return Ok(Vanished { parts: Vec::new(), newly_deleted: 0, live_rows: new_rows });
+            return Ok(None);
         };
-        found.live_rows += new_keys.count_up_to(end);
+        live_rows += new_keys.count_up_to(end);
         drop(new_keys);
-        found.newly_deleted += rows.iter().filter(|row| !row.deleted).count() as u64;
+        newly_deleted += rows.iter().filter(|row| !row.deleted).count() as u64;
+        if mark == Mark::Inactive {
+            rows.retain(|row| !row.deleted);
+        }
         marked.copy(&current.parts, &rows).await?;
         if end == u128::MAX {
             break;
@@ -104,8 +166,8 @@ pub(super) async fn carry_over(
         length = length.min(end.saturating_sub(start));
         start = end.saturating_add(1);
     }
-    found.parts = marked.finish().await?;
-    Ok(found)
+    let (parts, unreadable) = (marked.finish().await?, search.unreadable.into_inner());
+    Ok(Some(Vanished { parts, newly_deleted, live_rows, unreadable }))
 }
 
 /// The anti-join.
@@ -113,8 +175,11 @@ struct Search<'a> {
     request: &'a PublishRequest<'a>,
     old: &'a [Part],
     new: &'a [Part],
-    primary_key: &'a [String],
     hasher: KeyHasher,
+    key: Vec<String>,
+    before: Mark,
+    mark: Mark,
+    unreadable: RefCell<BTreeSet<String>>,
 }
 
 impl Search<'_> {
@@ -139,12 +204,15 @@ impl Search<'_> {
             let comparable = self.scan(part, |first_row, hashes, deleted| {
                 for ((row, hash), deleted) in (first_row..).zip(hashes).zip(deleted) {
                     if gone.wants(*hash) && !new_keys.contains(*hash) {
-                        gone.see(*hash, RowAt { part: index, row, deleted: deleted == Some(true) });
+                        let deleted = deleted == Some(true) && self.before == self.mark;
+                        gone.see(*hash, RowAt { part: index, row, deleted });
                     }
                 }
             });
             match comparable.await {
-                Err(error) if is_unreadable(&error) => {}
+                Err(error) if is_unreadable(&error) => {
+                    self.unreadable.borrow_mut().insert(part.path.clone());
+                }
                 comparable => {
                     if !comparable? {
                         return Ok(None);
@@ -161,16 +229,13 @@ impl Search<'_> {
     async fn scan(&self, part: &Part, mut visit: impl FnMut(u32, &[u128], &BooleanArray)) -> Result<bool> {
         let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
         let wanted: Vec<&str> =
-            self.primary_key.iter().map(String::as_str).chain(std::iter::once(DELETED)).collect();
+            self.key.iter().map(String::as_str).chain(std::iter::once(self.before.column())).collect();
         let mut batches = reader.read(Some(&wanted), None, None)?;
         let mut row = 0_u64;
         while let Some(batch) = batches.next().await? {
-            let marks = batch.column_by_name(DELETED).and_then(|column| column.as_boolean_opt());
-            let (Some(columns), Some(marks)) = (key_columns(&batch, self.primary_key), marks) else {
-                return Ok(false);
-            };
+            let Some(columns) = key_columns(&batch, &self.key) else { return Ok(false) };
             let Some(hashes) = self.hasher.hash(&columns)? else { return Ok(false) };
-            visit(position(row)?, &hashes, marks);
+            visit(position(row)?, &hashes, &self.before.gone(&batch));
             row += batch.num_rows() as u64;
         }
         Ok(true)
@@ -192,6 +257,7 @@ pub(super) fn position(number: u64) -> Result<u32> {
 struct MarkedRows<'a> {
     request: &'a PublishRequest<'a>,
     load_number: u64,
+    mark: Mark,
     open: Option<(FileSchema, PartWriter)>,
     parts: Vec<Part>,
 }
@@ -203,7 +269,7 @@ impl MarkedRows<'_> {
             let part = of_part.first().and_then(|row| parts.get(row.part as usize));
             let part = part.ok_or_else(|| Error::internal("a row of no part"))?;
             let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
-            let schema = reader.schema();
+            let schema = marked_schema(reader.schema(), self.mark)?;
             let mut batches = reader.read(None, None, Some(selection(of_part)))?;
             loop {
                 let batch = match batches.next().await {
@@ -211,11 +277,30 @@ impl MarkedRows<'_> {
                     batch => batch?,
                 };
                 let Some(batch) = batch else { break };
-                let marked = marked(&batch)?;
+                let marked = self.marked(&batch, &schema.arrow)?;
                 self.writer(&schema).await?.write(&marked).await?;
             }
         }
         Ok(())
+    }
+
+    /// The batch, its rows marked throughout, with the columns of that schema.
+    fn marked(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+        let (rows, inactive) = (batch.num_rows(), self.mark == Mark::Inactive);
+        let marks: ArrayRef = Arc::new(BooleanArray::from(vec![!inactive; rows]));
+        let now = TimestampMicrosecondArray::from_value(self.request.load.synced_at, rows);
+        let column = |field: &Arc<Field>| match (field.name().as_str(), field.data_type()) {
+            (name, _) if name == self.mark.column() => Ok(Arc::clone(&marks)),
+            (START | END, DataType::Timestamp(_, zone)) => {
+                Ok(Arc::new(now.clone().with_timezone_opt(zone.clone())) as ArrayRef)
+            }
+            (name, _) => batch
+                .column_by_name(name)
+                .cloned()
+                .ok_or_else(|| Error::internal(format!("a part lost its column {name}"))),
+        };
+        let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 
     async fn writer(&mut self, schema: &FileSchema) -> Result<&mut PartWriter> {
@@ -270,12 +355,22 @@ pub(super) fn selection(rows: &[RowAt]) -> RowSelection {
     RowSelection::from(selectors)
 }
 
-/// The batch with `_fivetran_deleted` true throughout.
-fn marked(batch: &RecordBatch) -> Result<RecordBatch> {
-    let marks: ArrayRef = Arc::new(BooleanArray::from(vec![true; batch.num_rows()]));
-    let columns =
-        batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
-            if field.name() == DELETED { Arc::clone(&marks) } else { Arc::clone(column) }
-        });
-    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+/// The schema of a part with marked rows: the old part's, without the columns of another sync mode and with the one for
+/// the mark.
+fn marked_schema(old: FileSchema, mark: Mark) -> Result<FileSchema> {
+    if mark == Mark::Inactive {
+        return Ok(old);
+    }
+    let stays = |name: &str| !matches!(name, START | END | ACTIVE | DELETED);
+    let mut arrow: Vec<Arc<Field>> =
+        old.arrow.fields().iter().filter(|field| stays(field.name())).cloned().collect();
+    let root = old.parquet.root_schema();
+    let mut parquet: Vec<TypePtr> =
+        root.get_fields().iter().filter(|field| stays(field.name())).cloned().collect();
+    arrow.push(Arc::new(Field::new(DELETED, DataType::Boolean, false)));
+    let deleted = Type::primitive_type_builder(DELETED, PhysicalType::BOOLEAN);
+    parquet.push(Arc::new(deleted.with_repetition(Repetition::REQUIRED).build()?));
+    let root = Type::group_type_builder(root.name()).with_fields(parquet).build()?;
+    let (arrow, parquet) = (Arc::new(Schema::new(arrow)), SchemaDescriptor::new(Arc::new(root)));
+    Ok(FileSchema { arrow, parquet })
 }

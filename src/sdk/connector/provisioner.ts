@@ -64,7 +64,7 @@ export class Provisioner {
     const destination = groupId === undefined ? undefined : await this.#findDestination(groupId, options)
     if (destination !== undefined) mustBeOfKind(want, destination)
     const connection = groupId === undefined ? undefined : await this.#findConnection(groupId, schema, options)
-    if (connection === undefined) await this.#mustNotBeElsewhere(definition.id, schema, service, options)
+    if (connection === undefined) await this.#mustNotBeElsewhere(definition.id, groupId, schema, service, options)
     else mustBeOfService(definition.id, service, connection)
     return planFor(definition.id, want, { groupId, destination, connection }, secretFields(type.config))
   }
@@ -161,7 +161,7 @@ export class Provisioner {
     const { schema, service, config } = want.connection
     const found = await this.#findConnection(groupId, schema, options)
     if (found !== undefined) return this.#update(id, want, found, options)
-    await this.#mustNotBeElsewhere(id, schema, service, options)
+    await this.#mustNotBeElsewhere(id, groupId, schema, service, options)
     let created = true
     const connection = await orOnConflict(
       () => this.#create(want, groupId, options),
@@ -191,9 +191,17 @@ export class Provisioner {
   }
 
   /** A connection cannot move to another destination: say so, rather than leave the old one running beside a new one. */
-  async #mustNotBeElsewhere(id: string, schema: string, service: string, options: RequestOptions): Promise<void> {
+  async #mustNotBeElsewhere(
+    id: string,
+    groupId: string | undefined,
+    schema: string,
+    service: string,
+    options: RequestOptions,
+  ): Promise<void> {
     for await (const other of this.#api.connections.list({ schema, signal: options.signal })) {
       if (other.schema !== schema || other.service !== service) continue
+      // Somebody made it right here since it was looked for: creating it will meet a conflict, which finds theirs.
+      if (other.group_id === groupId) continue
       throw new ConflictError(
         `Connector ${id} exists already with another destination (connection ${other.id} in group ` +
           `${other.group_id}), and a connection cannot move. Delete that one first, or choose another id.`,

@@ -1,4 +1,5 @@
 import { type RequestOptions, type Transport, path } from '../http.js'
+import type { GroupUser, User } from '../identity.js'
 import type { ListOptions, Listing } from '../pages.js'
 import type { Connection, Group } from '../types.js'
 import { listing } from './listing.js'
@@ -34,5 +35,19 @@ export class GroupsResource {
 
   connections(id: string, options: ListOptions & { schema?: string } = {}): Listing<Connection> {
     return listing(this.#transport, path`/v1/groups/${id}/connections`, options, { schema: options.schema })
+  }
+
+  /** Who has a role in it: one of their own, a team's, or one in the whole account. */
+  users(id: string, options: ListOptions & { active?: boolean } = {}): Listing<User> {
+    return listing(this.#transport, path`/v1/groups/${id}/users`, options, { active: options.active?.toString() })
+  }
+
+  /** Gives a user of the account a role in it. */
+  addUser(id: string, user: GroupUser, options: RequestOptions = {}): Promise<void> {
+    return this.#transport.send({ ...options, method: 'POST', path: path`/v1/groups/${id}/users`, body: user })
+  }
+
+  removeUser(id: string, userId: string, options: RequestOptions = {}): Promise<void> {
+    return this.#transport.send({ ...options, method: 'DELETE', path: path`/v1/groups/${id}/users/${userId}` })
   }
 }

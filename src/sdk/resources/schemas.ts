@@ -39,6 +39,17 @@ export class SchemasResource {
     })
   }
 
+  /** As `update`, before the first sync: looks at the source first where nothing is known of it yet. */
+  create(connectionId: string, config: SchemaConfigPatch, options: RequestOptions = {}): Promise<SchemaConfig> {
+    return this.#transport.send({
+      ...options,
+      method: 'POST',
+      path: path`/v1/connections/${connectionId}/schemas`,
+      body: config,
+      idempotent: true,
+    })
+  }
+
   update(connectionId: string, patch: SchemaConfigPatch, options: RequestOptions = {}): Promise<SchemaConfig> {
     return this.#patch(path`/v1/connections/${connectionId}/schemas`, patch, options)
   }

@@ -105,16 +105,33 @@ export async function manifestOf(service, schema, table, prefix = "") {
   return object ? object.json() : undefined;
 }
 
+/** The SQL of docs/reading-r2.md under that heading, for the table in this folder. */
+function documented(heading, folder) {
+  const guide = readFileSync(path.join(root, "docs", "reading-r2.md"), "utf8");
+  const [, sql] = new RegExp(`## ${heading}\\n[^]*?\`\`\`sql\\n([^]*?)\`\`\``).exec(guide);
+  return sql.replaceAll("s3://my-bucket/lake/shop/orders/", `${folder}/`);
+}
+
+/** Every version in a table of R2 that keeps history: rows of the columns `select` names, in order of key and start. */
+export async function versionsIn(service, prefix, schema, table, select) {
+  const lake = await copyOfLake(service, prefix);
+  try {
+    const sql = documented("History", path.join(lake, schema, table)).replace("FROM query(", `SELECT ${select} FROM query(`);
+    const [{ rows }] = await readJobs([{ reader: "versions", sql }]);
+    return rows;
+  } finally {
+    rmSync(lake, { recursive: true, force: true });
+  }
+}
+
 /** The SQL of docs/reading-r2.md for the table in this folder. */
 export function currentState(folder) {
-  const guide = readFileSync(path.join(root, "docs", "reading-r2.md"), "utf8");
-  const [, sql] = /## Current state\n[^]*?```sql\n([^]*?)```/.exec(guide);
+  const sql = documented("Current state", folder);
   const { primary_key: key, parts } = JSON.parse(readFileSync(path.join(folder, "manifest.json"), "utf8"));
   // The guide says so: a table without parts is empty, and read_parquet does not take an empty list.
   if (parts.length === 0) return "";
   const columns = key.map((name) => `"${name}"`).join(", ");
   const made = sql
-    .replaceAll("s3://my-bucket/lake/shop/orders/", `${folder}/`)
     .replace("PARTITION BY id ", `PARTITION BY ${columns} `)
     .replace("ORDER BY id;", `ORDER BY ${columns};`);
   assert.ok(!made.includes("my-bucket") && !/BY id\b/.test(made), "the guide's SQL is not what this test knows");

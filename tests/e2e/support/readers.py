@@ -194,8 +194,18 @@ def read_r2(job):
     }
 
 
+def read_versions(job):
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for statement in connection.extract_statements(job["sql"]):
+        rows = connection.execute(statement)
+    return {"rows": rows.fetchall()}
+
+
 def main():
-    readers = {"d1": read_d1, "r2": read_r2}
+    readers = {"d1": read_d1, "r2": read_r2, "versions": read_versions}
     json.dump([readers[job["reader"]](job) for job in json.load(sys.stdin)], sys.stdout)
 
 

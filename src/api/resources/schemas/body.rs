@@ -101,7 +101,7 @@ impl SchemaConfigBody {
                 tables: BTreeMap::new(),
             });
             let own = known.settings.streams.get(&version.name);
-            let table = table(version, own, &names, known.keeps_history);
+            let table = table(version, own, &names);
             schema.tables.insert(version.name.table.clone(), table);
         }
         let policy = known.settings.policy;
@@ -113,12 +113,7 @@ impl SchemaConfigBody {
     }
 }
 
-fn table(
-    version: &StreamVersion,
-    own: Option<&StreamSettings>,
-    names: &DestinationNames,
-    keeps_history: bool,
-) -> TableBody {
+fn table(version: &StreamVersion, own: Option<&StreamSettings>, names: &DestinationNames) -> TableBody {
     let columns = version.stream.as_ref().map(|stream| columns(stream, own)).unwrap_or_default();
     let touched = |name: &String| own.is_some_and(|own| own.columns.contains_key(name));
     TableBody {
@@ -131,7 +126,8 @@ fn table(
             None => PatchSettings::refused(ReasonCode::Deleted, "The table is gone from the source"),
         },
         supports_columns_config: true,
-        supports_history_mode: keeps_history,
+        // Every destination keeps history.
+        supports_history_mode: true,
         columns: columns.into_iter().filter(|(name, _)| touched(name)).collect(),
     }
 }

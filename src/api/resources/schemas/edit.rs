@@ -187,10 +187,6 @@ fn difference(known: &Known, schemas: BTreeMap<String, SchemaUpdate>) -> ApiResu
 
 fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> ApiResult<StreamSettings> {
     let stream = known.stream(name)?;
-    if update.sync_mode == Some(TableSyncMode::History) && !known.keeps_history {
-        let remedy = "Use SOFT_DELETE or LIVE; history is kept in D1 destinations";
-        return Err(ApiError::unsupported(&format!("schemas.{name}.sync_mode"), remedy));
-    }
     let mut columns = BTreeMap::new();
     for (column, update) in update.columns.unwrap_or_default() {
         if !stream.columns.iter().any(|known| known.name == column) {

@@ -8,21 +8,12 @@ use crate::core::catalog::{Stream, StreamName};
 use crate::core::destination_names::DestinationNames;
 use crate::core::settings::ConnectionSettings;
 
-async fn keeps_history(services: &Services, connection: &Connection) -> ApiResult<bool> {
-    let Some(record) = services.control.destination(&connection.group_id).await? else { return Ok(false) };
-    let found = services.destinations.iter().find(|known| known.id == record.service);
-    let opened = found.and_then(|known| (known.open)(&record.config.open().ok()?, &services.ports).ok());
-    Ok(opened.is_some_and(|destination| destination.capabilities().merges_in_place))
-}
-
 /// What is known of a connection's source.
 pub(super) struct Known {
     pub(super) connection: Connection,
     /// By name; those gone from the source included.
     pub(super) versions: Vec<StreamVersion>,
     pub(super) settings: ConnectionSettings,
-    /// Whether the destination can keep history: where versions can be closed in place.
-    pub(super) keeps_history: bool,
 }
 
 impl Known {
@@ -38,8 +29,7 @@ impl Known {
             return Err(error);
         }
         let settings = services.control.stream_settings(&connection.id).await?;
-        let keeps_history = keeps_history(services, &connection).await?;
-        Ok(Self { connection, versions, settings, keeps_history })
+        Ok(Self { connection, versions, settings })
     }
 
     /// The stream of exactly that name, if the source has it.

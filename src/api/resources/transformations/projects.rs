@@ -16,7 +16,7 @@ use crate::api::router::{Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
 use crate::connectors::SetupTest;
 use crate::control::definitions::Definition;
-use crate::control::{ObjectKind, Scope};
+use crate::control::{ObjectKind, Page, Scope};
 use crate::core::access::{Access, Resource};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -204,16 +204,27 @@ async fn edit(services: &Services, call: &Call<'_>, fields: ProjectFields) -> Ap
 
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
     let project = found(services, call.part("project_id")).await?;
-    let page = crate::control::Page::first();
-    let used = services
-        .control
-        .definitions(TRANSFORMATION, &Scope::all(&call.caller.account_id), Some(&project.group_id), &page)
-        .await?;
-    if used.items.iter().any(|one| project_of(&one.body) == Some(&project.id)) {
+    if is_used(services, call, &project).await? {
         return Err(ApiError::illegal_state("The project still has transformations. Delete them first"));
     }
     services.control.delete_definition(PROJECT, &project.id).await?;
     Ok(Answer::done(format!("Transformation project with id '{}' has been deleted", project.id)))
+}
+
+/// Whether a transformation runs it. Their documents are sealed, so that the database cannot be asked.
+async fn is_used(services: &Services, call: &Call<'_>, project: &Definition) -> ApiResult<bool> {
+    let (everything, group_id) = (Scope::all(&call.caller.account_id), Some(project.group_id.as_str()));
+    let mut page = Page::first();
+    loop {
+        let listing = services.control.definitions(TRANSFORMATION, &everything, group_id, &page).await?;
+        if listing.items.iter().any(|one| project_of(&one.body) == Some(&project.id)) {
+            return Ok(true);
+        }
+        match listing.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(false),
+        }
+    }
 }
 
 async fn test(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
