@@ -212,6 +212,53 @@ impl BatchSink for Meanwhile<'_> {
 }
 
 #[tokio::test]
+async fn a_slow_destination_holds_the_reading_back_and_a_read_needs_one_connection() {
+    /// Takes the first batch and then rests: how far the server comes meanwhile, and to how many of us it talks.
+    struct Resting<'a> {
+        client: &'a tokio_postgres::Client,
+        sent: Vec<i64>,
+        sessions: i64,
+    }
+
+    #[async_trait::async_trait(?Send)]
+    impl BatchSink for Resting<'_> {
+        async fn batch(&mut self, _: arrow::array::RecordBatch) -> Result<()> {
+            while self.sent.len() < 2 {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                let sql = "SELECT p.bytes_processed, (SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()) \
+                    FROM pg_stat_progress_copy AS p WHERE p.datname = current_database()";
+                let row = self.client.query_one(sql, &[]).await.unwrap();
+                self.sent.push(row.get(0));
+                self.sessions = row.get(1);
+            }
+            Ok(())
+        }
+
+        async fn deletes(&mut self, _: arrow::array::RecordBatch) -> Result<()> {
+            Err(Error::internal("no deletes expected"))
+        }
+    }
+
+    let database = Server::shared().database().await;
+    database
+        .execute("CREATE TABLE t AS SELECT i, repeat('x', 1000) AS pad FROM generate_series(1, 55000) i")
+        .await;
+    let reader = database.source(json!({}));
+    let request = reader.request("t", SyncMode::Full).await;
+    let planned = plan(&reader, &request).await;
+    let ours: i64 = 1 + 1;
+    let mut sink = Resting { client: &database.another_client().await, sent: Vec::new(), sessions: 0 };
+    let read = reader.source.read(&request, &planned.chunks[0], &mut sink).await.unwrap();
+    assert!(read > 50_000, "{read}");
+    let [early, late] = sink.sent[..] else { panic!("{:?}", sink.sent) };
+    assert_eq!(early, late, "nothing moves while the destination is busy");
+    // A batch of 8 MiB, what the wire holds of the next one, and the sockets' buffers of this machine.
+    assert!(late < 40 << 20, "{late} bytes of {} were sent ahead", read * 1_000);
+    assert_eq!(sink.sessions, ours, "the test's own, and one of the reader");
+}
+
+#[tokio::test]
 async fn a_table_that_is_altered_in_the_middle_of_a_read_gives_whole_chunks_of_one_shape() {
     for (change, later) in [
         ("ALTER TABLE big ADD extra int DEFAULT 7", Ok(())),

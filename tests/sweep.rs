@@ -161,6 +161,21 @@ fn a_start_that_was_lost_is_announced_again_and_one_that_came_is_not() {
 }
 
 #[test]
+fn a_start_that_waits_in_a_long_queue_is_announced_again_less_and_less_often() {
+    let world = crowded(1);
+    let mut minutes = Vec::new();
+    for minute in 0..60 {
+        sweep(&world);
+        if !announced(&world).is_empty() {
+            minutes.push(minute);
+        }
+        world.advance(MINUTE);
+    }
+    // It was a minute late at first. Three minutes of patience, then as long again as it was late, a quarter of an hour at most.
+    assert_eq!(minutes, [0, 4, 10, 22, 38, 54]);
+}
+
+#[test]
 fn history_older_than_its_retention_goes_in_batches_and_nothing_else_does() {
     let world = crowded(1);
     let day = 24 * 60 * MINUTE;

@@ -56,6 +56,11 @@ pub const LEASE_MS: i64 = 90_000;
 /// below the 15 minutes of wall time an invocation has, so that a runtime upgrade (30 s of grace) costs one chunk at most.
 pub const CONSUMER_BUDGET_MS: i64 = 10_000;
 
+/// Most connections an invocation waits for at once. The platform queues up the seventh (workers/platform/limits), where it
+/// would hold up the others unseen; of the six, one stays free for the queue. A worker of a run needs two: one to its source
+/// and one to its destination.
+pub const OUTGOING_CONNECTIONS: usize = 5;
+
 /// Days that ended runs and log events are kept, unless the variable `FIVETRAN_RETENTION_DAYS` says otherwise: a quarter,
 /// so that last month's question can still be answered. What that takes of D1's 10 GB is in docs/scale.md.
 pub const RETENTION_DAYS: u32 = 90;

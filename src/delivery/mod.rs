@@ -20,23 +20,20 @@ use crate::control::deliveries::{Attempted, Delivery};
 use crate::control::log_events::LogLevel;
 use crate::control::receivers::{Receiver, WEBHOOK};
 use crate::core::delivery::next_attempt;
-use crate::core::limits::CONSUMER_BUDGET_MS;
+use crate::core::limits::{CONSUMER_BUDGET_MS, OUTGOING_CONNECTIONS};
 use crate::core::{Error, ErrorKind, Result};
 use crate::ports::{HttpRequest, Ports};
 
 /// How long a receiver may take to answer, in milliseconds. Fivetran's own patience.
 const ANSWER_MS: u64 = 10_000;
 
-/// Deliveries to webhooks claimed at once. With one log service they make four rounds of [`AT_ONCE`], which end before a
+/// Deliveries to webhooks claimed at once. With one log service they make four rounds of [`OUTGOING_CONNECTIONS`], which end before a
 /// claim does.
-const WEBHOOKS: u32 = 23;
+const WEBHOOKS: u32 = 19;
 
 /// Log lines claimed at once for a log service: less than half of what the strictest takes in one request (Datadog: 1000
 /// lines, 5 MB), since a line is far below 1 kB.
 const LOG_LINES: u32 = 400;
-
-/// Open connections a Worker may wait for at once (workers/platform/limits).
-const AT_ONCE: usize = 6;
 
 /// Delivers what is due, until nothing is or the time budget of an invocation is used up.
 ///
@@ -54,7 +51,7 @@ pub async fn deliver(control: &ControlPlane, ports: &Ports) -> Result<()> {
         ids.dedup();
         let receivers = control.receivers_by_id(&ids).await?;
         let parcels = parcels(&receivers, claimed);
-        for some in parcels.chunks(AT_ONCE) {
+        for some in parcels.chunks(OUTGOING_CONNECTIONS) {
             let attempted = join_all(some.iter().map(|parcel| attempt(ports, parcel))).await;
             control.settle_deliveries(&attempted.into_iter().flatten().collect::<Vec<_>>()).await?;
         }

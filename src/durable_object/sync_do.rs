@@ -14,6 +14,9 @@ use crate::ports::Clock;
 /// An alarm that is due already is set this much ahead, so that it fires after the current event.
 const SOON_MS: i64 = 50;
 
+/// An alarm may be late by up to a minute (durable-objects/api/alarms); one that is later is not believed in any more.
+const LOST_ALARM_MS: i64 = 120_000;
+
 /// Shell around [`Sync`]: storage, clock, alarm and queue.
 #[durable_object(alarm)]
 pub struct SyncDo {
@@ -64,17 +67,28 @@ impl SyncDo {
         self.apply(effects, run_id.as_deref()).await
     }
 
+    /// Sets the alarm, unless it rings before that anyway: then it finds nothing to do and is set anew. Setting it costs as
+    /// much as a written row, and every order moves the time.
+    async fn ring(&self, at: i64) -> Result<()> {
+        let storage = self.state.storage();
+        let now = WorkerClock.now_micros();
+        let in_ms = at.saturating_sub(now).div_euclid(1_000).max(SOON_MS);
+        let when = now.div_euclid(1_000).saturating_add(in_ms);
+        let set = storage.get_alarm().await.map_err(|error| failed("look at its alarm", &error))?;
+        // An alarm whose time is long past was lost by the platform.
+        if set.is_some_and(|set| set <= when && set > now.div_euclid(1_000).saturating_sub(LOST_ALARM_MS)) {
+            return Ok(());
+        }
+        storage.set_alarm(ScheduledTime::from(in_ms)).await.map_err(|error| failed("set an alarm", &error))
+    }
+
     async fn apply(&self, effects: Effects, run_id: Option<&str>) -> Result<()> {
         if effects.purge {
             return erase(&self.state).await;
         }
-        let storage = self.state.storage();
         // The alarm first: should the queue refuse the messages, the alarm sends them again.
         if let Some(at) = effects.alarm_at {
-            let now = WorkerClock.now_micros();
-            let in_ms = at.saturating_sub(now).div_euclid(1_000).max(SOON_MS);
-            let when = ScheduledTime::from(in_ms);
-            storage.set_alarm(when).await.map_err(|error| failed("set an alarm", &error))?;
+            self.ring(at).await?;
         }
         if let (Some(run_id), true) = (run_id, effects.wake > 0) {
             ports(&self.env).reach(FaultPoint::BeforeWake, run_id).await?;

@@ -6,6 +6,7 @@
 
 mod actors;
 pub mod connector;
+mod definitions;
 pub mod destination;
 mod log;
 mod meter;
@@ -28,6 +29,7 @@ mod worker;
 use std::rc::Rc;
 
 pub use actors::{Actors, Outbox};
+pub use definitions::Definitions;
 pub use registry::Registry;
 pub use remote::RemoteSyncs;
 pub use sync_control::{Pace, RunProgress, StartOutcome, StartRequest, SyncControl, TableProgress, Trigger};
@@ -35,7 +37,7 @@ pub use sync_control::{Pace, RunProgress, StartOutcome, StartRequest, SyncContro
 use crate::control::ControlPlane;
 use crate::ports::{Log, Ports};
 
-/// Everything a worker needs. Made anew for every event; holds handles only.
+/// Everything a worker needs. Made anew for every event; holds handles, and what it has read of its definitions.
 pub struct Engine {
     /// What can be opened.
     pub registry: Registry,
@@ -53,4 +55,6 @@ pub struct Engine {
     pub retention_days: u32,
     /// Bytes of memory in use by the program, 0 where that cannot be known.
     pub memory: fn() -> usize,
+    /// What was read for this event.
+    pub definitions: Definitions,
 }

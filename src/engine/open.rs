@@ -1,6 +1,7 @@
 //! From stored definitions to live sources, destinations and schedules.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
@@ -14,30 +15,35 @@ use super::Engine;
 use super::protocol::SelectedStream;
 
 impl Engine {
-    pub(super) async fn required_connection(&self, id: &str) -> Result<Connection> {
-        self.control.connection(id).await?.ok_or_else(|| {
+    /// The connection as it is now.
+    pub(super) async fn fresh_connection(&self, id: &str) -> Result<Rc<Connection>> {
+        let found = self.control.connection(id).await?.ok_or_else(|| {
             Error::new(ErrorKind::Cancelled, format!("connection {id} was deleted while it was syncing"))
-        })
+        })?;
+        Ok(self.definitions.keep_connection(found))
     }
 
-    /// The connection, as the run was planned for it.
-    pub(super) async fn connection_of(&self, id: &str, stream: &SelectedStream) -> Result<Connection> {
-        let connection = self.required_connection(id).await?;
-        if definition(&connection) == stream.definition {
-            return Ok(connection);
+    /// The connection as this worker first saw it.
+    pub(super) async fn required_connection(&self, id: &str) -> Result<Rc<Connection>> {
+        match self.definitions.connection(id) {
+            Some(known) => Ok(known),
+            None => self.fresh_connection(id).await,
         }
-        Err(Error::new(
-            ErrorKind::Cancelled,
-            format!("the configuration of connection {id} was changed while it was syncing"),
-        ))
     }
 
     /// The destination of a connection: group id == destination id.
-    pub(super) async fn required_destination(&self, id: &str) -> Result<DestinationRecord> {
-        self.control.destination(id).await?.ok_or_else(|| {
+    pub(super) async fn required_destination(&self, id: &str) -> Result<Rc<DestinationRecord>> {
+        self.destination_of(id).await?.ok_or_else(|| {
             Error::new(ErrorKind::DestinationConfig, format!("group {id} has no destination"))
                 .remedy("Create one with POST /v1/destinations")
         })
+    }
+
+    async fn destination_of(&self, id: &str) -> Result<Option<Rc<DestinationRecord>>> {
+        if let Some(known) = self.definitions.destination(id) {
+            return Ok(Some(known));
+        }
+        Ok(self.control.destination(id).await?.map(|found| self.definitions.keep_destination(found)))
     }
 
     pub(super) fn open_source(&self, connection: &Connection) -> Result<Box<dyn Source>> {
@@ -53,11 +59,22 @@ impl Engine {
         if connection.paused || connection.schedule_type == ScheduleKind::Manual {
             return Ok(None);
         }
-        let destination = self.control.destination(&connection.group_id).await?;
-        let zone = destination.as_ref().map_or_else(|| Ok(Zone::default()), DestinationRecord::zone)?;
+        let destination = self.destination_of(&connection.group_id).await?;
+        let zone = destination.as_deref().map_or_else(|| Ok(Zone::default()), DestinationRecord::zone)?;
         let now = self.ports.clock.now_micros();
         Ok(next_due(&connection.schedule(zone)?, connection.next_due_at.or(Some(now)), now))
     }
+}
+
+/// The connection, if the run was planned for it as it is.
+pub(super) fn as_planned(connection: Rc<Connection>, stream: &SelectedStream) -> Result<Rc<Connection>> {
+    if definition(&connection) == stream.definition {
+        return Ok(connection);
+    }
+    Err(Error::new(
+        ErrorKind::Cancelled,
+        format!("the configuration of connection {} was changed while it was syncing", connection.id),
+    ))
 }
 
 /// Fingerprint of what a run reads from and how. Sealing takes a fresh nonce, so every change of the configuration gives

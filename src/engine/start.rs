@@ -25,17 +25,27 @@ impl Engine {
     pub(super) async fn start(&self, connection_id: &str, request: StartRequest) -> Result<StartOutcome> {
         let connection =
             self.control.connection(connection_id).await?.ok_or_else(|| unknown(connection_id))?;
+        self.start_connection(&connection, request).await
+    }
+
+    /// As [`start`](Self::start), for who has just read the connection.
+    pub(super) async fn start_connection(
+        &self,
+        connection: &Connection,
+        request: StartRequest,
+    ) -> Result<StartOutcome> {
+        let connection_id = connection.id.as_str();
         let open = ConnectorRequest::Open { connection_id: connection_id.to_owned(), request };
         let reply = self.actors.connector(connection_id, open).await?;
         let ConnectorReply::Opened { outcome, run } = reply else { return Err(unexpected("ConnectorDO")) };
         let Some(run) = run else {
-            self.skip_served(&connection).await?;
+            self.skip_served(connection).await?;
             return Ok(outcome);
         };
         self.ports.reach(FaultPoint::AfterOpen, &run.run_id).await?;
         self.actors.sync(&run.run_id, SyncRequest::Open { spec: run.clone() }).await?;
         self.ports.reach(FaultPoint::AfterCreate, &run.run_id).await?;
-        let recorded = self.record(&run, &connection).await?;
+        let recorded = self.record(&run, connection).await?;
         if !recorded && self.control.connection(connection_id).await?.is_none() {
             self.actors.connector(connection_id, ConnectorRequest::Forget).await?;
             self.actors.sync(&run.run_id, SyncRequest::Forget).await?;
@@ -53,14 +63,19 @@ impl Engine {
     /// Writes the beginning of a run into history, unless it is there. Whoever started the run does so; should it have
     /// died before, the run's first order or its last one does: a run that moved rows must not be missing.
     pub(super) async fn ensure_recorded(&self, run: &RunSpec, connection: &Connection) -> Result<()> {
-        if self.control.run(&connection.id, &run.run_id).await?.is_none() {
-            self.record(run, connection).await?;
+        if self.definitions.is_recorded(&run.run_id) {
+            return Ok(());
+        }
+        match self.control.run(&connection.id, &run.run_id).await? {
+            Some(_) => self.definitions.note_recorded(&run.run_id),
+            None => _ = self.record(run, connection).await?,
         }
         Ok(())
     }
 
     async fn record(&self, run: &RunSpec, connection: &Connection) -> Result<bool> {
-        self.control
+        let recorded = self
+            .control
             .run_started(&RunStarted {
                 run_id: run.run_id.clone(),
                 connection_id: connection.id.clone(),
@@ -69,7 +84,11 @@ impl Engine {
                 started_at: run.started_at,
                 next_due_at: self.next_due(connection).await?,
             })
-            .await
+            .await?;
+        if recorded {
+            self.definitions.note_recorded(&run.run_id);
+        }
+        Ok(recorded)
     }
 
     /// A due time that was served already but still stands in D1 (a crash after the run was opened): move it on.

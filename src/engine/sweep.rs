@@ -30,7 +30,7 @@ const BUDGET_MICROS: i64 = 40_000_000;
 const MOST_SILENT: u32 = 1_000;
 
 /// A run without a sign of life for this long is woken: twice the lease, so that a working one never is. A start that was
-/// announced this long ago and never came counts as lost.
+/// announced this long ago and never came counts as lost, unless it was late already.
 const SILENCE_MICROS: i64 = 2 * crate::core::limits::LEASE_MS * 1_000;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -47,7 +47,7 @@ impl Engine {
         let now = self.ports.clock.now_micros();
         let silent_since = now.saturating_sub(SILENCE_MICROS);
         let woken = self.wake(silent_since).await?;
-        let started = self.announce_due(now, silent_since).await?;
+        let started = self.announce_due(now).await?;
         self.announce().await;
         self.control.tidy_deliveries(now).await?;
         self.control.tidy_answers(now).await?;
@@ -76,10 +76,10 @@ impl Engine {
     }
 
     /// Puts what is due on the queue, page by page: how many.
-    async fn announce_due(&self, now: i64, lost_before: i64) -> Result<usize> {
+    async fn announce_due(&self, now: i64) -> Result<usize> {
         let mut started = 0_usize;
         for _ in 0..MOST_PAGES {
-            let due = self.control.claim_due(now, lost_before, PAGE).await?;
+            let due = self.control.claim_due(now, SILENCE_MICROS, PAGE).await?;
             let page = due.len();
             let messages: Vec<Message> = due
                 .into_iter()

@@ -37,14 +37,11 @@ impl Engine {
     }
 
     async fn start_due(&self, connection_id: &str, due_at: i64) -> Result<()> {
-        let startable =
-            self.control.connection(connection_id).await?.is_some_and(|connection| !connection.paused);
-        if !startable {
-            return Ok(());
-        }
+        let found = self.control.connection(connection_id).await?;
+        let Some(connection) = found.filter(|connection| !connection.paused) else { return Ok(()) };
         let request =
             StartRequest { trigger: Trigger::Schedule, due_at: Some(due_at), force: false, scope: None };
-        match self.start(connection_id, request).await? {
+        match self.start_connection(&connection, request).await? {
             // Here and now, so that a short run is one message, and runs end in the order of their due times.
             StartOutcome::Started { run_id } => self.work(&run_id).await,
             // This due time is still to be served, once that run is over.

@@ -28,7 +28,7 @@ pub use tcp::WorkerTcp;
 
 use crate::core::Result;
 use crate::core::limits::RETENTION_DAYS;
-use crate::engine::{Engine, Registry};
+use crate::engine::{Definitions, Engine, Registry};
 use crate::ports::Ports;
 
 /// The ports of one event. Make them anew for each: I/O objects may not cross from one request to another.
@@ -59,6 +59,7 @@ pub fn engine(env: &Env) -> Result<Engine> {
         log: Rc::new(WorkerLog),
         retention_days: retention_days(env),
         memory: memory_bytes,
+        definitions: Definitions::default(),
     })
 }
 

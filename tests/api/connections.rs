@@ -70,7 +70,7 @@ fn a_new_connection_is_due_at_once_unless_paused_manual_or_incomplete() {
             if name == "paused" { "paused" } else { "scheduled" }
         );
     }
-    let due = block_on(world.services.control.claim_due(NEW_YEAR, 0, 10)).unwrap();
+    let due = block_on(world.services.control.claim_due(NEW_YEAR, 180_000_000, 10)).unwrap();
     assert_eq!(due.len(), 1);
 }
 

@@ -177,6 +177,11 @@ pub struct TestInternet {
     pub sent: RefCell<Vec<HttpRequest>>,
     /// Status of the next answers, and their body; 200 where nothing is set. 0 is nobody.
     pub answers: RefCell<VecDeque<(u16, &'static str)>>,
+    /// Answers take until the next poll.
+    pub slow: Cell<bool>,
+    under_way: Cell<usize>,
+    /// Most requests that were under way at once.
+    pub most_under_way: Cell<usize>,
 }
 
 impl TestInternet {
@@ -194,6 +199,12 @@ impl TestInternet {
 impl Http for TestInternet {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
         self.sent.borrow_mut().push(request);
+        if self.slow.get() {
+            self.under_way.set(self.under_way.get() + 1);
+            self.most_under_way.set(self.most_under_way.get().max(self.under_way.get()));
+            futures::pending!();
+            self.under_way.set(self.under_way.get() - 1);
+        }
         match self.answers.borrow_mut().pop_front().unwrap_or((200, "")) {
             (0, _) => Err(Error::new(fivetran_do::core::ErrorKind::SourceUnavailable, "Nobody is there")),
             (status, body) => Ok(HttpResponse { status, headers: Vec::new(), body: Bytes::from(body) }),

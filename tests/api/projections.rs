@@ -78,7 +78,7 @@ fn a_run_is_told_from_start_to_end() {
     started(&world, &id, "r1", 1);
     let path = format!("/v1/connections/{id}");
     assert_eq!(world.get(&path).data()["status"]["sync_state"], "syncing");
-    assert!(block_on(control.claim_due(NEW_YEAR + 9 * MINUTE, NEW_YEAR, 9)).unwrap().is_empty());
+    assert!(block_on(control.claim_due(NEW_YEAR + 9 * MINUTE, 3 * MINUTE, 9)).unwrap().is_empty());
     block_on(control.run_progress("r1", "reading", NEW_YEAR + 1, &[table("users", 3)])).unwrap();
     block_on(control.run_progress("r1", "reading", NEW_YEAR + 2, &[table("users", 5), table("orders", 2)]))
         .unwrap();
@@ -121,7 +121,7 @@ fn a_run_is_told_from_start_to_end() {
     );
     assert_eq!(world.get(&format!("{path}/runs")).data()["items"][0]["id"], "r1");
     world.get(&format!("{path}/runs/r2")).refused(404, "NotFound_Run", &["r2"]);
-    let due = block_on(control.claim_due(NEW_YEAR + 5 * MINUTE, NEW_YEAR, 9)).unwrap();
+    let due = block_on(control.claim_due(NEW_YEAR + 5 * MINUTE, 3 * MINUTE, 9)).unwrap();
     assert_eq!(due, [(id, NEW_YEAR + 5 * MINUTE)]);
 }
 
@@ -193,7 +193,7 @@ fn a_task_breaks_a_connection_and_a_success_mends_it() {
     let run = world.get(&format!("{path}/runs/r1"));
     assert_eq!(run.data()["error"]["kind"], "source_auth");
     assert_eq!(
-        block_on(control.claim_due(NEW_YEAR + 5 * MINUTE, NEW_YEAR, 9)).unwrap().len(),
+        block_on(control.claim_due(NEW_YEAR + 5 * MINUTE, 3 * MINUTE, 9)).unwrap().len(),
         1,
         "it keeps its schedule"
     );

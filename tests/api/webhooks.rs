@@ -1,7 +1,10 @@
+use std::task::{Context, Waker};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fivetran_do::control::{RunFinished, RunStarted};
 use fivetran_do::core::delivery::{hmac_sha256, signature};
+use fivetran_do::core::limits::OUTGOING_CONNECTIONS;
 use fivetran_do::core::run::Effort;
 use fivetran_do::delivery::deliver;
 use fivetran_do::engine::RunProgress;
@@ -80,6 +83,21 @@ fn run(world: &World, connection: &str, number: u64, state: &str) {
         historical_done: true,
     }))
     .unwrap();
+}
+
+#[test]
+fn at_most_five_receivers_are_waited_for_at_once() {
+    let world = world();
+    let group = world.group("Lake");
+    let connection = created(&world, "/v1/connections", shop_connection(&group, "shop"));
+    created(&world, "/v1/webhooks/account", hook(&["sync_start", "sync_end"]));
+    (1..=20).for_each(|number| run(&world, &connection, number, "SUCCESSFUL"));
+    world.internet.slow.set(true);
+    let mut delivery = std::pin::pin!(deliver(&world.services.control, &world.services.ports));
+    let mut context = Context::from_waker(Waker::noop());
+    while delivery.as_mut().poll(&mut context).is_pending() {}
+    assert_eq!(world.internet.taken().len(), 40);
+    assert_eq!(world.internet.most_under_way.get(), OUTGOING_CONNECTIONS);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use fivetran_do::engine::connector::Connector;
 use fivetran_do::engine::destination::{SchemaLock, Tables};
 use fivetran_do::engine::protocol::*;
 use fivetran_do::engine::sync::Sync;
-use fivetran_do::engine::{Actors, Engine, Outbox, Registry};
+use fivetran_do::engine::{Actors, Definitions, Engine, Outbox, Registry};
 use fivetran_do::ports::*;
 
 use super::sqlite::{MemoryLocalSql, SqliteDatabase};
@@ -175,6 +175,7 @@ impl World {
             log: Rc::new(self.clone()),
             retention_days: 90,
             memory: || 0,
+            definitions: Definitions::default(),
         })
     }
 

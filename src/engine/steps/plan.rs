@@ -15,7 +15,7 @@ use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
-use crate::engine::open::definition;
+use crate::engine::open::{as_planned, definition};
 use crate::engine::protocol::{
     ConnectorReply, ConnectorRequest, DestinationReply, DestinationRequest, Outcome, RunSpec, SelectedStream,
 };
@@ -31,7 +31,7 @@ struct Selected {
 impl Engine {
     /// Discovers the source, records what changed in its schema, and selects what is synced.
     pub(in crate::engine) async fn plan_run(&self, spec: &RunSpec) -> Result<Outcome> {
-        let connection = self.required_connection(&spec.connection_id).await?;
+        let connection = self.fresh_connection(&spec.connection_id).await?;
         if connection.paused {
             // It was switched off between the check of whoever started it and the opening of the run.
             return Err(Error::new(ErrorKind::Cancelled, format!("connection {} is paused", connection.id)));
@@ -123,7 +123,7 @@ impl Engine {
         spec: &RunSpec,
         stream: SelectedStream,
     ) -> Result<Outcome> {
-        let connection = self.connection_of(&spec.connection_id, &stream).await?;
+        let connection = as_planned(self.fresh_connection(&spec.connection_id).await?, &stream)?;
         let source = self.open_source(&connection)?;
         let name = &stream.request.stream.name;
         let cursor = match stream.request.mode {

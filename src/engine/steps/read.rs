@@ -15,6 +15,7 @@ use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{ChunkOpening, ChunkWriter, DurableReceipt, TableLoad};
 use crate::engine::Engine;
 use crate::engine::meter::Meter;
+use crate::engine::open::as_planned;
 use crate::engine::protocol::{Outcome, RunSpec, SelectedStream};
 use crate::engine::pulse::Pulse;
 
@@ -29,7 +30,7 @@ impl Engine {
         chunk: &Chunk,
     ) -> Result<Outcome> {
         pulse.take_turn().await;
-        let connection = self.connection_of(&spec.connection_id, stream).await?;
+        let connection = as_planned(self.required_connection(&spec.connection_id).await?, stream)?;
         let record = self.required_destination(&connection.group_id).await?;
         let meter = Meter::new(self.ports.clock.clone());
         let ports = meter.ports(&self.ports);

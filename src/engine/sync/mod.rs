@@ -136,21 +136,20 @@ impl<'a> Sync<'a> {
         self.state.forget_lost_wakes(now, self.wake_patience()?)?;
         let room = self.room_for_source_work(now)?;
         let eligible = self.eligible_count(now, room)?;
-        let outstanding = self.state.outstanding_wakes()?;
-        let wake = eligible.saturating_sub(outstanding);
+        let wake = eligible.saturating_sub(self.state.wakes()?.on_their_way);
         if wake > 0 {
             self.state.record_wakes(wake, now)?;
         }
         let mut alarm_at = self.state.next_deadline(now)?;
         if eligible > 0 {
-            let patience_ends = self.state.wakes_at()?.unwrap_or(now).saturating_add(self.wake_patience()?);
+            let patience_ends = self.state.wakes()?.at.saturating_add(self.wake_patience()?);
             alarm_at = Some(alarm_at.map_or(patience_ends, |at| at.min(patience_ends)));
         }
         Ok(Effects { wake, alarm_at, purge: false })
     }
 
     fn wake_patience(&self) -> Result<i64> {
-        Ok(WAKE_PATIENCE << self.state.lost_wakes()?.min(MOST_DOUBLINGS))
+        Ok(WAKE_PATIENCE << self.state.wakes()?.lost.min(MOST_DOUBLINGS))
     }
 
     fn exhausted(attempt: u32) -> bool {

@@ -44,6 +44,17 @@ const SCHEMA: [&str; 4] = [
     "CREATE INDEX IF NOT EXISTS orders_open ON orders (rank, id) WHERE state <> 'done'",
 ];
 
+/// Wake-ups, in one row: they are noted with every order, and an object pays by the row.
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct Wakes {
+    /// Announced and not answered yet.
+    pub(super) on_their_way: u32,
+    /// When the last was announced, microseconds UTC; 0 before the first.
+    pub(super) at: i64,
+    /// Rounds of them that stayed unanswered since a worker last came.
+    pub(super) lost: u32,
+}
+
 /// Order kinds as stored, with their rank. Closing and publishing go first, so that what is finished becomes visible
 /// before more is begun; reading goes before planning further streams, so that few tables are half-loaded at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -210,39 +221,31 @@ impl<'a> State<'a> {
         Ok(next)
     }
 
-    pub(super) fn outstanding_wakes(&self) -> Result<u32> {
-        Ok(self.get("wakes")?.unwrap_or(0))
-    }
-
-    pub(super) fn wakes_at(&self) -> Result<Option<i64>> {
-        self.get("wakes_at")
+    pub(super) fn wakes(&self) -> Result<Wakes> {
+        Ok(self.get("announced")?.unwrap_or_default())
     }
 
     pub(super) fn record_wakes(&self, more: u32, now: i64) -> Result<()> {
-        self.put("wakes", &self.outstanding_wakes()?.saturating_add(more))?;
-        self.put("wakes_at", &now)
+        let wakes = self.wakes()?;
+        self.put(
+            "announced",
+            &Wakes { on_their_way: wakes.on_their_way.saturating_add(more), at: now, ..wakes },
+        )
     }
 
     /// A worker arrived (or left): one announced wake-up is used up.
     pub(super) fn redeem_wake(&self) -> Result<()> {
-        if self.lost_wakes()? > 0 {
-            self.put("lost_wakes", &0_u32)?;
-        }
-        self.put("wakes", &self.outstanding_wakes()?.saturating_sub(1))
+        let wakes = self.wakes()?;
+        self.put("announced", &Wakes { on_their_way: wakes.on_their_way.saturating_sub(1), lost: 0, ..wakes })
     }
 
     pub(super) fn forget_lost_wakes(&self, now: i64, patience: i64) -> Result<()> {
-        let stale = self.wakes_at()?.is_some_and(|at| now.saturating_sub(at) >= patience || at > now);
-        if stale && self.outstanding_wakes()? > 0 {
-            self.put("wakes", &0_u32)?;
-            self.put("lost_wakes", &self.lost_wakes()?.saturating_add(1))?;
+        let wakes = self.wakes()?;
+        let stale = now.saturating_sub(wakes.at) >= patience || wakes.at > now;
+        if stale && wakes.on_their_way > 0 {
+            self.put("announced", &Wakes { on_their_way: 0, lost: wakes.lost.saturating_add(1), ..wakes })?;
         }
         Ok(())
-    }
-
-    /// Rounds of wake-ups that stayed unanswered since a worker last came.
-    pub(super) fn lost_wakes(&self) -> Result<u32> {
-        Ok(self.get("lost_wakes")?.unwrap_or(0))
     }
 
     /// The next moment at which time alone changes what can be done.
