@@ -14,16 +14,17 @@ export async function connect(service, destination, source, name = "bench") {
   return id;
 }
 
-/** Syncs and gives seconds from request to published, effort and chunks. */
-export async function syncOnce(service, id) {
+/** Syncs, or does it anew with `resync`, and gives seconds from request to published, effort and chunks. */
+export async function syncOnce(service, id, how = "sync") {
   const ask = asking(service);
+  const { run: former } = await ask("GET", `/v1/connections/${id}/progress`);
   const began = performance.now();
-  await ask("POST", `/v1/connections/${id}/sync`, {});
+  await ask("POST", `/v1/connections/${id}/${how}`, {});
   for (;;) {
     // Rarely, because each look takes the Worker's one thread.
     await sleep(100);
     const { run } = await ask("GET", `/v1/connections/${id}/progress`);
-    if (!run || run.state === "RUNNING") continue;
+    if (!run || run.id === former?.id || run.state === "RUNNING") continue;
     if (run.state !== "SUCCESSFUL") throw new Error(`The sync ended ${run.state}: ${JSON.stringify(run.error)}`);
     const [table] = run.tables;
     return {
