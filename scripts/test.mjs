@@ -32,7 +32,8 @@ const steps = {
     await setupClients();
     return nodeTest("tests/clients/*.test.mjs", words);
   },
-  e2e: (words) => nodeTest("tests/e2e/*.test.mjs", words),
+  // Two files at a time: most of them wait half of the time, for leases, alarms and restarts.
+  e2e: (words) => nodeTest("tests/e2e/*.test.mjs", words, 2),
 };
 
 const args = process.argv.slice(2).filter((word) => word !== "--");
@@ -75,12 +76,11 @@ async function cargoTest(command, rest, extra = {}) {
   return verdict(code, count(output, /test result: \w+\. (\d+) passed; (\d+) failed/g));
 }
 
-async function nodeTest(pattern, filter) {
+async function nodeTest(pattern, filter, filesAtOnce = 1) {
   const wanted = (file) => filter.length === 0 || filter.some((word) => file.includes(word));
   const files = globSync(pattern, { cwd: root }).filter(wanted).sort();
   if (files.length === 0) throw new Error(`No test file matches ${pattern} ${filter.join(" ")}`);
-  // One file at a time: each has a runtime, most a PostgreSQL, and two of them would share two cores.
-  const rest = ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files];
+  const rest = ["--test", `--test-concurrency=${filesAtOnce}`, "--test-reporter=spec", ...files];
   const { code, output } = await capture(nodeTool("node"), rest, { env, echo: true });
   const number = (field) => Number(new RegExp(`^\\W*${field} (\\d+)`, "m").exec(output)?.[1] ?? 0);
   return verdict(code, { passed: number("pass"), failed: number("fail") + number("cancelled") });

@@ -16,6 +16,7 @@ mod support;
 use std::io::Write as _;
 use std::time::{Instant, SystemTime};
 
+use fivetran_do::core::settings::TableSyncMode;
 use fivetran_do::engine::Trigger;
 use model::Model;
 use model::event::{Event, event};
@@ -33,7 +34,7 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 /// Runs that many per mille of all sequences.
-fn survive_all(service: &'static str, per_mille: u32) {
+fn survive_all(service: &'static str, mode: TableSyncMode, per_mille: u32) {
     let cases = (from_environment("MODEL_CASES").unwrap_or(CASES) * per_mille / 1_000).max(1);
     let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed: u64 = from_environment("MODEL_SEED").unwrap_or_else(clock);
@@ -47,10 +48,11 @@ fn survive_all(service: &'static str, per_mille: u32) {
     let began = Instant::now();
     let sequences = (prop::collection::vec(event(), 1..60), any::<bool>());
     let outcome =
-        TestRunner::new(config).run(&sequences, |(events, resync)| survive(service, events, resync));
+        TestRunner::new(config).run(&sequences, |(events, resync)| survive(service, mode, events, resync));
     // Past the test harness, which keeps what passing tests print.
     let seconds = began.elapsed().as_secs_f32();
-    let line = format!("model: {cases} sequences over {service} in {seconds:.1} s, MODEL_SEED={seed}\n");
+    let line =
+        format!("model: {cases} sequences over {service}, {mode:?}, in {seconds:.1} s, MODEL_SEED={seed}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     match outcome {
         Ok(()) => {}
@@ -63,8 +65,13 @@ fn survive_all(service: &'static str, per_mille: u32) {
 
 /// Lives through the events, calms down and syncs once more in peace: every row of the source is there with its value;
 /// after a re-sync the vanished ones are marked, and no others.
-fn survive(service: &'static str, events: Vec<Event>, resync: bool) -> Result<(), TestCaseError> {
-    let mut model = Model::new(service);
+fn survive(
+    service: &'static str,
+    mode: TableSyncMode,
+    events: Vec<Event>,
+    resync: bool,
+) -> Result<(), TestCaseError> {
+    let mut model = Model::keeping(service, mode);
     for event in events {
         model.apply(event)?;
     }
@@ -82,23 +89,33 @@ fn survive(service: &'static str, events: Vec<Event>, resync: bool) -> Result<()
 
 #[test]
 fn i1_i2_i3_i4_whatever_happens_to_messages_and_workers_the_destination_equals_the_source() {
-    survive_all("memory", 470);
+    survive_all("memory", TableSyncMode::SoftDelete, 470);
 }
 
 /// The same again, so that two cores have the same to do.
 #[test]
 fn i1_i2_i3_i4_whatever_happens_in_other_sequences_the_destination_equals_the_source() {
-    survive_all("memory", 470);
+    survive_all("memory", TableSyncMode::SoftDelete, 470);
 }
 
 #[test]
 fn i1_i2_i3_i4_whatever_happens_to_messages_and_workers_d1_equals_the_source() {
-    survive_all("d1", 30);
+    survive_all("d1", TableSyncMode::SoftDelete, 30);
 }
 
 #[test]
 fn i1_i2_i3_i4_whatever_happens_to_messages_and_workers_r2_equals_the_source() {
-    survive_all("r2", 30);
+    survive_all("r2", TableSyncMode::SoftDelete, 30);
+}
+
+#[test]
+fn i1_i2_i3_i4_whatever_happens_to_messages_and_workers_a_history_in_d1_ends_with_the_source() {
+    survive_all("d1", TableSyncMode::History, 10);
+}
+
+#[test]
+fn i1_i2_i3_i4_whatever_happens_to_messages_and_workers_a_history_in_r2_ends_with_the_source() {
+    survive_all("r2", TableSyncMode::History, 10);
 }
 
 #[test]

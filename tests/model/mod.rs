@@ -12,7 +12,9 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use fivetran_do::control::{DueChange, SyncStateChange};
+use fivetran_do::core::catalog::StreamName;
 use fivetran_do::core::fault_point::FaultPoint;
+use fivetran_do::core::settings::{StreamSettings, TableSyncMode};
 use fivetran_do::destinations::registry::{DESTINATIONS, DestinationType};
 use fivetran_do::engine::protocol::Message;
 use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
@@ -50,11 +52,22 @@ fn destinations() -> &'static [DestinationType] {
     })
 }
 
+/// A connection whose table is in that sync mode; gives its id.
+async fn define(world: &World, group: &str, mode: TableSyncMode) -> String {
+    let id = define_connection(world, group).await;
+    let settings = StreamSettings { sync_mode: Some(mode), ..StreamSettings::default() };
+    let streams = BTreeMap::from([(StreamName::new("public", "ledger"), settings)]);
+    world.control().save_stream_settings(&id, &BTreeMap::new(), &streams).await.unwrap();
+    id
+}
+
 pub struct Model {
     pub world: World,
     pub ledger: Rc<RefCell<Ledger>>,
     warehouse: Rc<RefCell<Warehouse>>,
     service: &'static str,
+    /// How the table keeps rows that change or vanish.
+    mode: TableSyncMode,
     workers: Vec<Worker>,
     /// Messages held back, with the time until when.
     held: Vec<(i64, Message)>,
@@ -72,16 +85,22 @@ pub struct Model {
 
 impl Model {
     pub fn new(service: &'static str) -> Self {
+        Self::keeping(service, TableSyncMode::SoftDelete)
+    }
+
+    /// The same, its table in that sync mode.
+    pub fn keeping(service: &'static str, mode: TableSyncMode) -> Self {
         let ledger = ledger::install();
         let warehouse = warehouse::install();
         let world = World::new(Registry { connectors: &CONNECTORS, destinations: destinations() });
         let group = finish(define_destination(&world, service), PATIENCE);
-        let connection = finish(define_connection(&world, &group), PATIENCE);
+        let connection = finish(define(&world, &group, mode), PATIENCE);
         Self {
             world,
             ledger,
             warehouse,
             service,
+            mode,
             workers: Vec::new(),
             held: Vec::new(),
             group,
@@ -269,7 +288,7 @@ impl Model {
     /// A connection of the same name takes the place of one that was deleted, and its tables over.
     fn replace_deleted(&mut self) {
         if !self.has_definition(&self.connection) {
-            let next = finish(define_connection(&self.world, &self.group), PATIENCE);
+            let next = finish(define(&self.world, &self.group, self.mode), PATIENCE);
             self.gone.push(std::mem::replace(&mut self.connection, next));
         }
     }

@@ -411,8 +411,11 @@ fn i7_a_version_begins_with_a_change_of_any_type_and_with_nothing_else() {
         values
     };
     let mut folders = Vec::new();
-    for format in FORMATS {
-        let (bucket, destination) = lake_of(format);
+    for (format, compression) in FORMATS.iter().zip(["none", "gzip", "gzip"]) {
+        let bucket = Rc::new(MemoryBucket::default());
+        let config =
+            json!({ "bucket": "LAKE", "prefix": "lake", "format": format, "compression": compression });
+        let destination = open(&bucket, config);
         let first = typed_load(1, LoadMode::Full);
         block_on(run(&*destination, &first, &[vec![typed_rows(&first, &values)]])).unwrap();
         // The same again, then each column changes in turn, and changes back.
@@ -439,4 +442,102 @@ fn i7_a_version_begins_with_a_change_of_any_type_and_with_nothing_else() {
             |id: &str| [id, &(last - 1).to_string(), &starts].map(|cell| Some(cell.to_owned())).to_vec();
         assert_eq!(duckdb(&script), [row("1"), row("2")], "{format}");
     }
+}
+
+/// The value of column `v` in every version, by the documented SQL, as `id v`.
+fn values_in(folder: &str, columns: &str) -> Vec<String> {
+    let script = documented("History", folder);
+    let script = script
+        .replace("FROM query(", &format!("SELECT concat_ws(' ', {columns}, _fivetran_active) FROM query("));
+    duckdb(&script).into_iter().map(|row| row[0].clone().unwrap()).collect()
+}
+
+/// `shop.orders (id, v)` with history, `v` of that type.
+fn valued(number: u64, mode: LoadMode, kind: ColumnType) -> TableLoad {
+    let mut table = history::people("shop", false);
+    table.table = "orders".to_owned();
+    table.columns[1] = column("v", kind, true);
+    load(table, number, mode)
+}
+
+/// Rows with ids from 1 on.
+fn valued_rows(load: &TableLoad, ids: ArrayRef, values: ArrayRef) -> RecordBatch {
+    let chunk = (1..=ids.len() as i64).map(|id| (id, [None, None])).collect();
+    let plain = TableLoad { table: history::people("shop", false), ..load.clone() };
+    let rest = history::batch(&plain, &chunk);
+    let columns = [ids, values].into_iter().chain(rest.columns()[2..].iter().cloned());
+    RecordBatch::try_new(load.table.arrow(), columns.collect()).unwrap()
+}
+
+#[test]
+fn i8_a_column_that_widens_or_is_hashed_reads_across_old_and_new_versions() {
+    let text = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xab"[..], b""]));
+    let ints: ArrayRef = Arc::new(Int32Array::from(vec![7, -8]));
+    let cases: Vec<(ColumnType, ArrayRef, ColumnType, ArrayRef, [&str; 3])> = vec![
+        (
+            ColumnType::Json,
+            text(["{}", "[]"]),
+            ColumnType::String,
+            text(["hash", "[]"]),
+            ["{}", "hash", "[]"],
+        ),
+        (ColumnType::Binary, bytes, ColumnType::String, text(["hash", ""]), ["qw==", "hash", ""]),
+        (
+            ColumnType::Int,
+            Arc::clone(&ints),
+            ColumnType::Long,
+            Arc::new(Int64Array::from(vec![i64::MAX, -8])),
+            ["7", "9223372036854775807", "-8"],
+        ),
+        (ColumnType::Int, ints, ColumnType::String, text(["x", "-8"]), ["7", "x", "-8"]),
+    ];
+    for (old, old_values, new, new_values, [before, after, same]) in cases {
+        for format in FORMATS {
+            let (bucket, destination) = lake_of(format);
+            let ids = |ids: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(ids.to_vec())) };
+            let first = valued(1, LoadMode::Full, old);
+            let mut chunks = vec![vec![valued_rows(&first, ids(&[1, 2]), Arc::clone(&old_values))]];
+            chunks.push(vec![valued_rows(&first, ids(&[3]), old_values.slice(0, 1))]);
+            block_on(run(&*destination, &first, &chunks)).unwrap();
+            let second = valued(2, LoadMode::Full, new);
+            let rows = valued_rows(&second, ids(&[1, 2]), Arc::clone(&new_values));
+            block_on(run(&*destination, &second, &[vec![rows]])).unwrap();
+            let expected = [
+                format!("1 {before} false"),
+                format!("1 {after} true"),
+                format!("2 {same} true"),
+                format!("3 {before} false"),
+            ];
+            let seen = values_in(&on_disk(&bucket, "retyped"), "id, v");
+            assert_eq!(seen, expected, "{old:?} to {new:?} in {format}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_widens_goes_on_and_a_table_of_nothing_but_its_key_has_versions_too() {
+    let (bucket, destination) = lake();
+    let keyed = |number, kind| {
+        let mut load = load_of(number, &sync(true, false, &[]));
+        load.table.columns[0].column_type = kind;
+        load.table.columns.remove(1);
+        load
+    };
+    let rows = |load: &TableLoad, ids: ArrayRef| {
+        let chunk = (1..=ids.len() as i64).map(|id| (id, [None, None])).collect();
+        let plain = TableLoad { table: history::people("shop", false), ..load.clone() };
+        let rest = history::batch(&plain, &chunk);
+        let columns = std::iter::once(ids).chain(rest.columns()[2..].iter().cloned());
+        vec![RecordBatch::try_new(load.table.arrow(), columns.collect()).unwrap()]
+    };
+    let first = keyed(1, ColumnType::Int);
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    block_on(run(&*destination, &first, &[rows(&first, ids)])).unwrap();
+    let second = keyed(2, ColumnType::Long);
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, i64::MAX]));
+    let receipt = block_on(run(&*destination, &second, &[rows(&second, ids)])).unwrap();
+    assert_eq!(receipt, TableReceipt { written: 2, deleted: 1, live_rows: Some(2) });
+    let seen = values_in(&on_disk(&bucket, "keys"), "id");
+    assert_eq!(seen, ["1 true", "2 false", "9223372036854775807 true"]);
 }

@@ -212,3 +212,24 @@ fn a_full_load_mends_a_table_whose_part_is_gone_or_damaged() {
         assert_eq!(ids, ["1 false", "3 true"], "{damaged}");
     }
 }
+
+#[test]
+fn a_row_that_vanished_before_its_column_became_text_is_still_read_with_the_others() {
+    use arrow::array::BinaryArray;
+    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xab"[..]]));
+    // As when a column begins to be hashed.
+    for (old, values, stays) in [(ColumnType::Json, text("{}"), "{}"), (ColumnType::Binary, bytes, "qw==")] {
+        let (bucket, destination) = lake();
+        let rows = |number, kind, id: i64, values| {
+            let columns = vec![column("id", ColumnType::Long, false), column("note", kind, true)];
+            let load = load(table(columns, &["id"]), number, LoadMode::Full);
+            let rows = batch(&load, vec![Arc::new(Int64Array::from(vec![id])), values]);
+            block_on(run(&*destination, &load, &[vec![rows]])).unwrap();
+        };
+        rows(1, old, 1, values);
+        rows(2, ColumnType::String, 2, text("ünhashed"));
+        let seen: Vec<_> = state(&bucket).into_iter().map(|row| row[..3].join(" ")).collect();
+        assert_eq!(seen, [format!("1 {stays} true"), "2 ünhashed false".to_owned()], "{old:?}");
+    }
+}

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Format;
 use super::manifest::Manifest;
 use crate::core::settings::TableSyncMode;
-use crate::core::table::{LoadMode, START, TableSchema};
+use crate::core::table::{LoadMode, START, TableColumn};
 use crate::destinations::TableLoad;
 
 /// What a manifest says of a table that keeps history.
@@ -22,39 +22,51 @@ use crate::destinations::TableLoad;
 pub(crate) struct History {
     /// Starts of the full loads among the parts, microseconds UTC, in order.
     pub(crate) full_loads: Vec<i64>,
-    /// Columns that some loads did not carry. They read as NULL there, which must not be taken for a change.
-    pub(crate) without: Vec<Without>,
+    /// What the loads brought, in order.
+    pub(crate) columns_since: Vec<ColumnsSince>,
     /// DuckDB's SQL for the versions.
     pub(crate) sql: String,
 }
 
-/// A column that was switched off, or gone from the source, for some loads.
+/// The columns that loads brought, from one on. Readers must know: a column that was switched off reads as NULL, which must
+/// not be taken for a change, and DuckDB would read text as the JSON or the bytes it was made of in older parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Without {
-    /// Column.
-    pub(crate) column: String,
-    /// Start of the first load without it, microseconds UTC.
-    pub(crate) from: i64,
-    /// Start of the next load that had it again, if there was one.
-    pub(crate) until: Option<i64>,
+pub(crate) struct ColumnsSince {
+    /// Number of the first of them.
+    pub(crate) load: u64,
+    /// Its start, microseconds UTC.
+    pub(crate) since: i64,
+    /// Their columns, in the order of the parts.
+    pub(crate) columns: Vec<TableColumn>,
+}
+
+impl ColumnsSince {
+    /// The column, if these loads brought it.
+    pub(super) fn column(&self, name: &str) -> Option<&TableColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
 }
 
 impl History {
-    /// Takes note of a load into the table, which has all columns that any load brought.
-    pub(super) fn note(&mut self, load: &TableLoad, table: &TableSchema) {
+    /// Takes note of a load.
+    pub(super) fn note(&mut self, load: &TableLoad, number: u64) {
         if load.mode == LoadMode::Full {
             self.full_loads.push(load.synced_at);
         }
-        for column in table.carried().map(|column| &column.name) {
-            let open = self.without.iter_mut().find(|gap| gap.column == *column && gap.until.is_none());
-            match (open, load.table.column(column).is_some()) {
-                (Some(gap), true) => gap.until = Some(load.synced_at),
-                (None, false) => {
-                    self.without.push(Without { column: column.clone(), from: load.synced_at, until: None });
-                }
-                (Some(_), false) | (None, true) => {}
-            }
+        if self.columns_since.last().is_none_or(|era| era.columns != load.table.columns) {
+            let columns = load.table.columns.clone();
+            self.columns_since.push(ColumnsSince { load: number, since: load.synced_at, columns });
         }
+    }
+
+    /// Loads without that column, though one before them had it: from when on, and until when.
+    pub(super) fn gaps(&self, column: &str) -> Vec<(i64, Option<i64>)> {
+        let had = self.columns_since.iter().skip_while(|era| era.column(column).is_none());
+        let next = had.clone().skip(1).map(|era| Some(era.since)).chain([None]);
+        had.zip(next)
+            .filter(|(era, _)| era.column(column).is_none())
+            .map(|(era, until)| (era.since, until))
+            .collect()
     }
 }
 

@@ -2,71 +2,61 @@
 //!
 //! | step | its rows |
 //! |---|---|
-//! | `observed` | those of the parts; a column that no part has yet is NULL |
+//! | `observed` | those of the parts, in the columns and types that the table has now |
 //! | `seen` | of each load and key what was read last |
 //! | `told` | with the time they were found gone, if that is what was observed next |
 //! | `compared` | with whether a version begins: first of its key, back again, or with other values than before |
+//! | `returned` | the same, where columns were off for some loads |
 //! | `numbered` | with the number of their version |
 //! | `lasting` | with what is true of the whole version |
 //!
 //! Then the first row of each version is the version. The text is made at each publish, because it names columns and
 //! types, and stands in the manifest, because it must change together with the parts.
 
-use std::fmt::Write as _;
-
 use super::config::Format;
-use super::history::{History, Without, row_key};
+use super::history::{ColumnsSince, History, row_key};
+use super::layout::load_of;
 use super::manifest::Manifest;
 use crate::core::table::{ACTIVE, END, END_OF_TIME, START, SYNCED, TableColumn};
 use crate::core::text;
 use crate::core::types::ColumnType;
 
-/// The statement, without a semicolon. It reads the DuckDB variable `files`, the list of the parts.
+/// The statement, without a semicolon. It reads the DuckDB variable `files`, the list of the parts in order of their names.
 pub(super) fn sql(manifest: &Manifest, history: &History) -> String {
     let table = manifest.table_schema();
-    let key = row_key(&manifest.primary_key);
-    let values: Vec<&TableColumn> = table.carried().filter(|column| !key.contains(&column.name)).collect();
-    let gap_of = |column: &TableColumn| history.without.iter().any(|gap| gap.column == column.name);
-    let (patchy, steady): (Vec<_>, Vec<_>) = values.into_iter().partition(|column| gap_of(column));
-    let key = list(key.iter().map(|name| quote(name)));
-    let mut sql = format!("WITH observed AS (\n{}\n)", observed(manifest));
-    let position = match manifest.format {
-        Format::Parquet => "_fivetran_file DESC, file_row_number DESC",
-        // A key occurs once in a file.
-        Format::Jsonl | Format::Csv => "_fivetran_file DESC",
-    };
-    push(
-        &mut sql,
-        "seen",
-        &format!(
-            "SELECT * FROM observed\n\
-             QUALIFY row_number() OVER (PARTITION BY {key}, {START} ORDER BY {position}) = 1"
-        ),
-    );
-    push(&mut sql, "told", &told(manifest, history, &key));
+    let row_key = row_key(&manifest.primary_key);
+    let values = table.carried().filter(|column| !row_key.contains(&column.name));
+    let (steady, patchy): (Vec<_>, Vec<_>) = values.partition(|column| history.gaps(&column.name).is_empty());
+    let key = list(row_key.iter().map(|name| quote(name)));
     let window = format!("WINDOW versions AS (PARTITION BY {key} ORDER BY {START})");
-    push(&mut sql, "compared", &compared(history, &steady, &patchy, &window));
-    let mut last = "compared";
+    let mut steps = vec![
+        ("observed", observed(manifest, history)),
+        ("seen", seen(manifest.format, &key)),
+        ("told", told(manifest.format, history, &key)),
+        ("compared", compared(history, &steady, &patchy, &window)),
+    ];
     if !patchy.is_empty() {
-        push(&mut sql, "returned", &returned(&patchy, &window));
-        last = "returned";
+        steps.push(("returned", returned(&patchy, &window)));
     }
-    push(
-        &mut sql,
+    let last = steps.last().map_or("compared", |(name, _)| *name);
+    steps.push((
         "numbered",
-        &format!(
-            "SELECT *, sum(_fivetran_begins::INTEGER) OVER versions AS _fivetran_version FROM {last}\n{window}"
-        ),
-    );
-    push(
-        &mut sql,
+        format!("SELECT *, sum(_fivetran_begins::INTEGER) OVER versions AS _fivetran_version FROM {last}\n{window}"),
+    ));
+    steps.push((
         "lasting",
-        &format!(
+        format!(
             "SELECT *, max({SYNCED}) OVER version AS _fivetran_last, max(_fivetran_gone) OVER version AS _fivetran_left\n\
              FROM numbered WINDOW version AS (PARTITION BY {key}, _fivetran_version)"
         ),
-    );
-    let columns = table.columns.iter().map(|column| match column.name.as_str() {
+    ));
+    let steps = steps.into_iter().map(|(name, query)| format!("{name} AS (\n{query}\n)"));
+    format!("WITH {}\n{}", list(steps), versions(&table.columns, &key, &window))
+}
+
+/// The first row of each version, with its end.
+fn versions(columns: &[TableColumn], key: &str, window: &str) -> String {
+    let columns = columns.iter().map(|column| match column.name.as_str() {
         END => format!(
             "coalesce(_fivetran_left, lead({START}) OVER versions - INTERVAL 1 MILLISECOND, {}) AS {END}",
             instant(END_OF_TIME)
@@ -75,66 +65,97 @@ pub(super) fn sql(manifest: &Manifest, history: &History) -> String {
         SYNCED => format!("_fivetran_last AS {SYNCED}"),
         name => quote(name),
     });
-    // Writing to a string cannot fail.
-    let _ = write!(
-        sql,
-        "\nSELECT {}\nFROM lasting WHERE _fivetran_begins\n{window}\nORDER BY {key}, {START}",
+    format!(
+        "SELECT {}\nFROM lasting WHERE _fivetran_begins\n{window}\nORDER BY {key}, {START}",
         list(columns)
-    );
-    sql
+    )
 }
 
-/// What the parts hold, after an empty relation of all columns: a column may be in none of them, or not yet in the type
-/// that the table has now.
-fn observed(manifest: &Manifest) -> String {
-    let typed = manifest
+/// The rows of the parts, by the columns they have.
+fn observed(manifest: &Manifest, history: &History) -> String {
+    let ends = history.columns_since.iter().skip(1).map(|era| era.load).chain([u64::MAX]);
+    let mut first = 0;
+    let mut selects = Vec::new();
+    for (era, end) in history.columns_since.iter().zip(ends) {
+        let parts = manifest.parts.iter().skip(first);
+        let count = parts.take_while(|part| load_of(&part.path).is_some_and(|load| load < end)).count();
+        if count > 0 {
+            let files = format!("getvariable('files')[{}:{}]", first + 1, first + count);
+            selects.push(select(manifest, era, &files));
+        }
+        first += count;
+    }
+    if selects.is_empty() {
+        let typed = manifest
+            .columns
+            .iter()
+            .map(|column| format!("NULL::{} AS {}", type_of(column.column_type), quote(&column.name)));
+        selects.push(format!(
+            "SELECT {}, NULL::VARCHAR AS _fivetran_file, NULL::BIGINT AS file_row_number WHERE false",
+            list(typed)
+        ));
+    }
+    selects.join("\nUNION ALL\n")
+}
+
+/// Files of the same columns, as the table is now.
+fn select(manifest: &Manifest, era: &ColumnsSince, files: &str) -> String {
+    let parquet = manifest.format == Format::Parquet;
+    let columns = manifest.columns.iter().map(|column| {
+        let name = quote(&column.name);
+        let value = match era.column(&column.name) {
+            None => format!("NULL::{}", type_of(column.column_type)),
+            Some(from) => converted(&name, from.column_type, column.column_type, parquet),
+        };
+        if value == name { value } else { format!("{value} AS {name}") }
+    });
+    let row = if parquet { "file_row_number" } else { "0 AS file_row_number" };
+    let types = era
         .columns
         .iter()
-        .map(|column| format!("NULL::{} AS {}", type_of(column.column_type), quote(&column.name)));
-    let position =
-        ["NULL::VARCHAR AS _fivetran_file".to_owned(), "NULL::BIGINT AS file_row_number".to_owned()];
-    let empty = format!("SELECT {} WHERE false", list(typed.chain(position)));
-    if manifest.parts.is_empty() {
-        return empty;
-    }
-    let files = "getvariable('files'), filename = '_fivetran_file'";
-    let parts = match manifest.format {
+        .map(|column| format!("{}: '{}'", literal(&column.name), text_type(column.column_type)));
+    let reader = match manifest.format {
         Format::Parquet => {
-            format!("SELECT * FROM read_parquet({files}, file_row_number = true, union_by_name = true)")
+            format!("read_parquet({files}, filename = '_fivetran_file', file_row_number = true)")
         }
-        Format::Jsonl => {
-            let types = manifest
-                .columns
-                .iter()
-                .map(|column| format!("{}: '{}'", literal(&column.name), text_type(column.column_type)));
-            format!(
-                "SELECT {}, _fivetran_file FROM read_json({files}, format = 'newline_delimited', columns = {{{}}})",
-                list(manifest.columns.iter().map(|column| from_text(column, false))),
-                list(types)
-            )
-        }
-        // Files of different columns can only be read as text.
+        Format::Jsonl => format!(
+            "read_json({files}, filename = '_fivetran_file', format = 'newline_delimited', columns = {{{}}})",
+            list(types)
+        ),
         Format::Csv => format!(
-            "SELECT {} FROM (\n  SELECT {} WHERE false\n  UNION ALL BY NAME\n  SELECT * FROM read_csv({files}, header = true, \
-             auto_detect = false, all_varchar = true, union_by_name = true, delim = ',', quote = '\"', escape = '\"', \
-             allow_quoted_nulls = false))",
-            list(
-                manifest
-                    .columns
-                    .iter()
-                    .map(|column| from_text(column, true))
-                    .chain(["_fivetran_file".to_owned()])
-            ),
-            list(manifest.columns.iter().map(|column| format!("NULL::VARCHAR AS {}", quote(&column.name))))
+            "read_csv({files}, filename = '_fivetran_file', header = true, auto_detect = false, delim = ',', \
+             quote = '\"', escape = '\"', allow_quoted_nulls = false, columns = {{{}}})",
+            list(types)
         ),
     };
-    format!("{empty}\nUNION ALL BY NAME\n{parts}")
+    format!("SELECT {}, _fivetran_file, {row} FROM {reader}", list(columns))
+}
+
+/// A value of a part in the type the table has now. Bytes are base64 in text.
+fn converted(name: &str, from: ColumnType, to: ColumnType, parquet: bool) -> String {
+    match (from, to) {
+        (ColumnType::Binary, ColumnType::Binary) if !parquet => format!("from_base64({name})"),
+        (ColumnType::Binary, ColumnType::String) if parquet => format!("to_base64({name})"),
+        (ColumnType::Binary, ColumnType::String) => name.to_owned(),
+        (ColumnType::Json, ColumnType::Json) if !parquet => format!("{name}::JSON"),
+        (from, to) if from == to => name.to_owned(),
+        (_, to) => format!("{name}::{}", type_of(to)),
+    }
+}
+
+/// What was read last of a key in each load. In text files a key occurs once, and rows have no number.
+fn seen(format: Format, key: &str) -> String {
+    let row = if format == Format::Parquet { ", file_row_number DESC" } else { "" };
+    format!(
+        "SELECT * FROM observed\n\
+         QUALIFY row_number() OVER (PARTITION BY {key}, {START} ORDER BY _fivetran_file DESC{row}) = 1"
+    )
 }
 
 /// When what was seen was found gone.
-fn told(manifest: &Manifest, history: &History, key: &str) -> String {
+fn told(format: Format, history: &History, key: &str) -> String {
     let window = format!("WINDOW loads AS (PARTITION BY {key} ORDER BY {START})");
-    if manifest.format == Format::Parquet {
+    if format == Format::Parquet {
         return format!(
             "SELECT *, CASE WHEN NOT lead({ACTIVE}) OVER loads THEN lead({START}) OVER loads END AS _fivetran_gone\n\
              FROM seen {window}"
@@ -161,7 +182,7 @@ fn compared(history: &History, steady: &[&TableColumn], patchy: &[&TableColumn],
     let mut source = "told".to_owned();
     if !patchy.is_empty() {
         let carried = patchy.iter().enumerate().map(|(number, column)| {
-            let gaps = history.without.iter().filter(|gap| gap.column == column.name).map(outside);
+            let gaps = history.gaps(&column.name).into_iter().map(outside);
             format!("{} AS {}", gaps.collect::<Vec<_>>().join(" AND "), carried(number))
         });
         source = format!("(SELECT *, {} FROM told)", list(carried));
@@ -200,17 +221,12 @@ fn carried(number: usize) -> String {
 }
 
 /// True of the loads that have the column.
-fn outside(gap: &Without) -> String {
-    let before = format!("{START} < {}", instant(gap.from));
-    match gap.until {
+fn outside((from, until): (i64, Option<i64>)) -> String {
+    let before = format!("{START} < {}", instant(from));
+    match until {
         Some(until) => format!("({before} OR {START} >= {})", instant(until)),
         None => before,
     }
-}
-
-fn push(sql: &mut String, name: &str, query: &str) {
-    // Writing to a string cannot fail.
-    let _ = write!(sql, ", {name} AS (\n{query}\n)");
 }
 
 fn type_of(column_type: ColumnType) -> String {
@@ -238,16 +254,6 @@ fn text_type(column_type: ColumnType) -> String {
     match column_type {
         ColumnType::Binary | ColumnType::Json => "VARCHAR".to_owned(),
         other => type_of(other),
-    }
-}
-
-fn from_text(column: &TableColumn, cast: bool) -> String {
-    let name = quote(&column.name);
-    match column.column_type {
-        ColumnType::Binary => format!("from_base64({name}) AS {name}"),
-        ColumnType::Json => format!("{name}::JSON AS {name}"),
-        other if cast => format!("{name}::{} AS {name}", type_of(other)),
-        _ => name,
     }
 }
 

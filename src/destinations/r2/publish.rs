@@ -178,7 +178,7 @@ fn finished(mut next: Manifest, load: &TableLoad, number: u64, written: u64, del
     next.published = Some(Published { load: number, synced_at, mode, written, deleted });
     next.history = history::wanted(load).then(|| {
         let mut history = next.history.take().unwrap_or_default();
-        history.note(load, &next.table_schema());
+        history.note(load, number);
         history.sql = history_view::sql(&next, &history);
         history
     });

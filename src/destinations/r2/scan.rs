@@ -179,7 +179,7 @@ fn conformed(columns: &[ArrayRef], key: &[TableColumn]) -> Result<Vec<ArrayRef>>
 }
 
 /// A column as read from a part, in the table's type.
-fn conform(array: &ArrayRef, to: ColumnType) -> Result<ArrayRef> {
+pub(super) fn conform(array: &ArrayRef, to: ColumnType) -> Result<ArrayRef> {
     let from = type_of(array.data_type())
         .ok_or_else(|| damaged(&format!("has a column of the type {}", array.data_type())))?;
     if from == ColumnType::UtcDatetime && to == from {

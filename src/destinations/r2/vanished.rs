@@ -30,11 +30,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use parquet::basic::{Repetition, Type as PhysicalType};
-use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+use parquet::basic::{LogicalType, Repetition, Type as PhysicalType};
+use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::config::{Encoding, Format};
 use super::encoder::Encoder;
@@ -46,8 +46,10 @@ use super::parquet_encoder::{FileSchema, ParquetEncoder};
 use super::parquet_reader::PartReader;
 use super::part::PartWriter;
 use super::publish::PublishRequest;
+use super::scan::conform;
 use crate::core::settings::TableSyncMode;
-use crate::core::table::{ACTIVE, DELETED, END, START};
+use crate::core::table::{ACTIVE, DELETED, END, START, TableSchema};
+use crate::core::types::ColumnType;
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 
@@ -141,7 +143,11 @@ pub(super) async fn carry_over(
         mark,
         unreadable: RefCell::default(),
     };
-    let mut marked = MarkedRows { request, load_number, mark, open: None, parts: Vec::new() };
+    let table = match mark {
+        Mark::Inactive => request.load.table.clone(),
+        Mark::Deleted => current.table_schema(),
+    };
+    let mut marked = MarkedRows { request, load_number, mark, table, open: None, parts: Vec::new() };
     let (mut newly_deleted, mut live_rows) = (0, 0);
 
     let passes = u128::from(new_rows.div_ceil(MAX_KEYS as u64 / 10 * 9).max(1));
@@ -258,6 +264,8 @@ struct MarkedRows<'a> {
     request: &'a PublishRequest<'a>,
     load_number: u64,
     mark: Mark,
+    /// The load's table where history is kept, otherwise with the columns of old parts too.
+    table: TableSchema,
     open: Option<(FileSchema, PartWriter)>,
     parts: Vec<Part>,
 }
@@ -269,7 +277,7 @@ impl MarkedRows<'_> {
             let part = of_part.first().and_then(|row| parts.get(row.part as usize));
             let part = part.ok_or_else(|| Error::internal("a row of no part"))?;
             let reader = PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await?;
-            let schema = marked_schema(reader.schema(), self.mark)?;
+            let schema = marked_schema(reader.schema(), self.mark, &self.table)?;
             let mut batches = reader.read(None, None, Some(selection(of_part)))?;
             loop {
                 let batch = match batches.next().await {
@@ -286,21 +294,30 @@ impl MarkedRows<'_> {
 
     /// The batch, its rows marked throughout, with the columns of that schema.
     fn marked(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-        let (rows, inactive) = (batch.num_rows(), self.mark == Mark::Inactive);
-        let marks: ArrayRef = Arc::new(BooleanArray::from(vec![!inactive; rows]));
-        let now = TimestampMicrosecondArray::from_value(self.request.load.synced_at, rows);
-        let column = |field: &Arc<Field>| match (field.name().as_str(), field.data_type()) {
-            (name, _) if name == self.mark.column() => Ok(Arc::clone(&marks)),
-            (START | END, DataType::Timestamp(_, zone)) => {
-                Ok(Arc::new(now.clone().with_timezone_opt(zone.clone())) as ArrayRef)
+        let columns = schema.fields().iter().map(|field| self.marked_column(batch, field));
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_>>()?)?)
+    }
+
+    fn marked_column(&self, batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
+        let (name, rows) = (field.name().as_str(), batch.num_rows());
+        let inactive = self.mark == Mark::Inactive;
+        if name == self.mark.column() {
+            return Ok(Arc::new(BooleanArray::from(vec![!inactive; rows])));
+        }
+        if let (START | END, DataType::Timestamp(_, zone)) = (name, field.data_type()) {
+            let now = TimestampMicrosecondArray::from_value(self.request.load.synced_at, rows);
+            return Ok(Arc::new(now.with_timezone_opt(zone.clone())));
+        }
+        match batch.column_by_name(name) {
+            Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+            // What a row was is in the parts before; that it is gone is all that is said here.
+            _ if inactive && field.is_nullable() => Ok(new_null_array(field.data_type(), rows)),
+            Some(column) => {
+                let to = self.table.column(name).map_or(ColumnType::String, |column| column.column_type);
+                conform(column, to)
             }
-            (name, _) => batch
-                .column_by_name(name)
-                .cloned()
-                .ok_or_else(|| Error::internal(format!("a part lost its column {name}"))),
-        };
-        let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+            None => Err(Error::internal(format!("a part lost its column {name}"))),
+        }
     }
 
     async fn writer(&mut self, schema: &FileSchema) -> Result<&mut PartWriter> {
@@ -355,18 +372,34 @@ pub(super) fn selection(rows: &[RowAt]) -> RowSelection {
     RowSelection::from(selectors)
 }
 
-/// The schema of a part with marked rows: the old part's, without the columns of another sync mode and with the one for
-/// the mark.
-fn marked_schema(old: FileSchema, mark: Mark) -> Result<FileSchema> {
+/// The schema of a part with marked rows. Of a history it is the load's, of which all its parts are. Otherwise the old
+/// part's, without the columns of another sync mode and with the one for the mark; but a column that is text by now is
+/// text here, because readers would take the text of newer parts for the JSON or the bytes of this one.
+fn marked_schema(old: FileSchema, mark: Mark, table: &TableSchema) -> Result<FileSchema> {
     if mark == Mark::Inactive {
-        return Ok(old);
+        return FileSchema::of(table);
     }
-    let stays = |name: &str| !matches!(name, START | END | ACTIVE | DELETED);
-    let mut arrow: Vec<Arc<Field>> =
-        old.arrow.fields().iter().filter(|field| stays(field.name())).cloned().collect();
+    let (mut arrow, mut parquet) = (Vec::new(), Vec::new());
     let root = old.parquet.root_schema();
-    let mut parquet: Vec<TypePtr> =
-        root.get_fields().iter().filter(|field| stays(field.name())).cloned().collect();
+    for (field, stored) in old.arrow.fields().iter().zip(root.get_fields()) {
+        let column = table.column(field.name());
+        match field.name().as_str() {
+            START | END | ACTIVE | DELETED => {}
+            name if column.is_some_and(|column| column.column_type == ColumnType::String)
+                && stored.get_physical_type() == PhysicalType::BYTE_ARRAY =>
+            {
+                arrow.push(Arc::new(Field::new(name, DataType::Utf8, field.is_nullable())));
+                let text = Type::primitive_type_builder(name, PhysicalType::BYTE_ARRAY)
+                    .with_logical_type(Some(LogicalType::String))
+                    .with_repetition(stored.get_basic_info().repetition());
+                parquet.push(Arc::new(text.build()?));
+            }
+            _ => {
+                arrow.push(Arc::clone(field));
+                parquet.push(Arc::clone(stored));
+            }
+        }
+    }
     arrow.push(Arc::new(Field::new(DELETED, DataType::Boolean, false)));
     let deleted = Type::primitive_type_builder(DELETED, PhysicalType::BOOLEAN);
     parquet.push(Arc::new(deleted.with_repetition(Repetition::REQUIRED).build()?));
