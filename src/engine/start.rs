@@ -35,11 +35,15 @@ impl Engine {
         request: StartRequest,
     ) -> Result<StartOutcome> {
         let connection_id = connection.id.as_str();
+        let still_shown = connection.next_due_at == request.due_at;
         let open = ConnectorRequest::Open { connection_id: connection_id.to_owned(), request };
         let reply = self.actors.connector(connection_id, open).await?;
         let ConnectorReply::Opened { outcome, run } = reply else { return Err(unexpected("ConnectorDO")) };
         let Some(run) = run else {
-            self.skip_served(connection).await?;
+            // A repeated message, mostly: where D1 has moved on there is nothing to do, and a long queue has many of them.
+            if still_shown {
+                self.skip_served(connection).await?;
+            }
             return Ok(outcome);
         };
         self.ports.reach(FaultPoint::AfterOpen, &run.run_id).await?;
