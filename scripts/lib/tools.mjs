@@ -22,7 +22,7 @@ export const toolPath = (name, binary = cargoTools[name].binary) =>
 export const nodeTool = (name) => path.join(root, "node_modules", ".bin", name);
 
 /** Packages of the independent readers of our Parquet, pinned. */
-export const pythonPackages = ["duckdb==2.0.0", "pyarrow==26.0.1"];
+export const pythonPackages = ["duckdb==2.0.0", "pyarrow==26.0.1", "pytz==2026.6"];
 
 /** Interpreter of the environment that holds them. */
 export const pythonPath = path.join(cacheDir, "py", "bin", "python");
