@@ -14,12 +14,14 @@ const { values: options } = parseArgs({
   },
 });
 
+/** In pages of 64 KiB: what Cloudflare leaves us (I9). */
+const PAGES = 1024;
+
 await build({ release: !options.quick });
-printMachine(options);
+printMachine({ ...options, pages: PAGES });
 for (const rows of options.rows.split(",").map(Number)) {
   const source = await startSource(rows);
-  // 1024 pages of 64 KiB are what Cloudflare leaves us (I9).
-  const service = await startService({ wasmMaxMemPages: 1024 });
+  const service = await startService({ wasmMaxMemPages: PAGES });
   try {
     const connection = await connect(service, "r2", source);
     const first = await syncOnce(service, connection);
