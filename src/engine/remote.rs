@@ -19,6 +19,13 @@ use super::sync_control::{RunProgress, StartOutcome, StartRequest, SyncControl, 
 /// Tries of a start that replaces the live run.
 const START_TRIES: u32 = 3;
 
+/// Rounds of a cancellation. One is lost each time another worker, woken meanwhile, leases the order to close between our
+/// releasing it and our leasing it; a run that is cancelled wakes few.
+const CANCEL_TRIES: u32 = 5;
+
+/// Between two rounds of a cancellation, in milliseconds: what closing usually takes whoever is at it.
+const CANCEL_PAUSE_MS: u64 = 200;
+
 /// The engine, remote-controlled.
 pub struct RemoteSyncs {
     engine: Rc<Engine>,
@@ -68,17 +75,22 @@ impl SyncControl for RemoteSyncs {
         let Some(run) = live else { return Ok(()) };
         // Opened first: a start that was cut short, or is still on its way, must find its run cancelled.
         self.engine.actors.sync(&run.run_id, SyncRequest::Open { spec: run.clone() }).await?;
-        self.engine.actors.sync(&run.run_id, SyncRequest::Cancel).await?;
-        self.engine.ports.reach(FaultPoint::AfterCancel, &run.run_id).await?;
-        // The order to close is now the only one left: do it here, so that the caller may start anew at once.
-        self.engine.work(&run.run_id).await?;
-        match self.runs(connection_id).await?.0 {
-            Some(live) if live.run_id == run.run_id => {
-                Err(Error::internal(format!("run {} was told to stop and has not ended yet", run.run_id))
-                    .remedy("It ends within a quarter of a minute; try again then"))
+        for _ in 0..CANCEL_TRIES {
+            // Takes the order to close back, too, from a worker that may be dead or slow.
+            self.engine.actors.sync(&run.run_id, SyncRequest::Cancel).await?;
+            self.engine.ports.reach(FaultPoint::AfterCancel, &run.run_id).await?;
+            // The order to close is now the only one left: do it here, so that the caller may start anew at once.
+            self.engine.work(&run.run_id).await?;
+            if self.runs(connection_id).await?.0.is_none_or(|live| live.run_id != run.run_id) {
+                return Ok(());
             }
-            _ => Ok(()),
+            self.engine.ports.timer.sleep_ms(CANCEL_PAUSE_MS).await;
         }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("run {} was told to stop and others keep closing it", run.run_id),
+        )
+        .remedy("It ends within a quarter of a minute; try again then"))
     }
 
     async fn progress(&self, connection_id: &str) -> Result<Option<RunProgress>> {
