@@ -137,6 +137,24 @@ async fn i3_a_merge_that_is_cut_short_between_its_statements_is_done_anew() {
 }
 
 #[tokio::test]
+async fn i5_rows_that_occur_twice_count_twice_whether_they_are_new_or_known() {
+    // As in a table without a key, whose rows are keyed by their values.
+    let world = World::new();
+    for number in 1..=3 {
+        let load = load(people_over_time(), number, LoadMode::Incremental);
+        world.d1.prepare(&load).await.unwrap();
+        let once = batch(&load, &sync(false, true, &["1 a -", "2 b -"]).chunks[0]);
+        let twice = arrow::compute::concat_batches(&once.schema(), [&once, &once]).unwrap();
+        let mut writer = world.writer(&load, 0, 1).await;
+        writer.write(twice).await.unwrap();
+        let receipt = writer.commit(Counts { read: 4, ..Counts::default() }).await.unwrap();
+        let receipt = world.d1.publish(&load, &[receipt], Fence { run: number, lease: 2 }).await.unwrap();
+        assert_eq!(receipt, TableReceipt { written: 4, deleted: 0, live_rows: Some(2) }, "run {number}");
+        assert_eq!(stored(&world).len(), 2, "run {number}: no version begins, because nothing changed");
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_begins_to_keep_history_begins_with_its_resync() {
     let world = World::new();
     let plain = load(people(), 1, LoadMode::Full);

@@ -70,7 +70,16 @@ pub(super) fn merge(
                 "UPDATE {target} AS t SET {synced} = {start} FROM {incoming} AS n \
                  WHERE t.{active} = 1 AND {same_key} AND {same} AND {guard}"
             ),
-            true,
+            false,
+        ),
+        // Not what the statement before changed: it changes a version once, however many of the rows are its like, as
+        // they may be in a table without a key.
+        step(
+            format!(
+                "SELECT CAST(count(*) AS TEXT) AS changes FROM {incoming} AS n WHERE EXISTS (SELECT 1 FROM {target} AS t \
+                 WHERE t.{active} = 1 AND t.{synced} = {start} AND {same_key} AND {same}) AND {guard}"
+            ),
+            false,
         ),
         step(
             format!(
