@@ -13,6 +13,9 @@ const WASM = ["--release", "--target", "wasm32-unknown-unknown"];
 // In Node the `cargo test` of the WASM target finds no `cloudflare:*` modules.
 const CLOUDFLARE = `--require=${path.join(root, "scripts/dev/cloudflare-modules.cjs")}`;
 
+/** A file of tests that takes longer hangs: the longest takes two minutes. */
+const STUCK_MS = 15 * 60_000;
+
 /** Each step gives the numbers of passed and failed tests; a step that is one check counts as one. */
 const steps = {
   fmt: () => check("cargo", "fmt", "--check"),
@@ -82,7 +85,7 @@ async function nodeTest(pattern, filter, filesAtOnce = 1) {
   const wanted = (file) => filter.length === 0 || filter.some((word) => file.includes(word));
   const files = globSync(pattern, { cwd: root }).filter(wanted).sort();
   if (files.length === 0) throw new Error(`No test file matches ${pattern} ${filter.join(" ")}`);
-  const rest = ["--test", `--test-concurrency=${filesAtOnce}`, "--test-reporter=spec", ...files];
+  const rest = ["--test", `--test-concurrency=${filesAtOnce}`, `--test-timeout=${STUCK_MS}`, "--test-reporter=spec", ...files];
   const { code, output } = await capture(nodeTool("node"), rest, { env, echo: true });
   const number = (field) => Number(new RegExp(`^\\W*${field} (\\d+)`, "m").exec(output)?.[1] ?? 0);
   return verdict(code, { passed: number("pass"), failed: number("fail") + number("cancelled") });

@@ -4,7 +4,7 @@ use futures::lock::Mutex;
 
 use crate::control::ControlPlane;
 use crate::core::fault_point::FaultPoint;
-use crate::core::table::TableSchema;
+use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{Destination, TableLoad};
 use crate::ports::{LocalSql, Ports};
@@ -40,6 +40,9 @@ impl<'a> Tables<'a> {
     /// Widens what the run wants by what is there (I8), creates or alters the table, and records the version.
     /// Returns the table as the run must load it.
     ///
+    /// `None`, with nothing done, when changes are to go to a table that is not there: the user dropped it, or the
+    /// destination is another place now. What a cursor says was loaded is not there then (I2).
+    ///
     /// # Errors
     /// The destination's; [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns;
     /// [`DestinationConfig`](ErrorKind::DestinationConfig) when another connection loads it.
@@ -50,18 +53,20 @@ impl<'a> Tables<'a> {
         mut load: TableLoad,
         control: &ControlPlane,
         ports: &Ports,
-    ) -> Result<TableSchema> {
+    ) -> Result<Option<TableSchema>> {
         let _turn = lock.0.lock().await;
         table_owner::claim(self.sql, &load, control).await?;
         let current = destination.describe(&load.table.schema, &load.table.table).await?;
-        if let Some(current) = &current {
-            widen(&mut load.table, current);
+        match &current {
+            Some(current) => widen(&mut load.table, current),
+            None if load.mode == LoadMode::Incremental => return Ok(None),
+            None => {}
         }
         check_width(destination, &load.table, current.as_ref())?;
         destination.prepare(&load).await?;
         ports.reach(FaultPoint::AfterDdl, &load.run_id).await?;
         self.record(&load, ports.clock.now_micros())?;
-        Ok(load.table)
+        Ok(Some(load.table))
     }
 
     /// The newest version of every table.

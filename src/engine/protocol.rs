@@ -405,8 +405,8 @@ pub enum DestinationRequest {
 pub enum DestinationReply {
     /// To `Prepare`: the table as it now stands for this load (types possibly wider than asked).
     Prepared {
-        /// The table.
-        table: TableSchema,
+        /// The table; `None` when changes were to go to a table that is not there.
+        table: Option<TableSchema>,
     },
     /// To `Current`.
     Current {

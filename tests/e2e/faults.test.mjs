@@ -38,7 +38,7 @@ const REBUILD_STEPS = [2, 3, 4, 5];
 const CRON_MS = 3_000;
 
 /** After this long a point counts as not reached. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 
 const DESTINATIONS = { d1: { binding: DATABASE }, r2: { bucket: BUCKET } };
 const KINDS = ["full", "incremental", "schema"];

@@ -1,5 +1,6 @@
 //! What the R2 tests share: a destination over a bucket in memory, tables, loads, and Python as the independent reader.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -29,9 +30,18 @@ use crate::support::objects::MemoryBucket;
 /// A world with one bucket, named `LAKE`, and nothing else.
 struct World(Rc<MemoryBucket>);
 
+thread_local! {
+    static NOW: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Sets the clock of this thread's test.
+pub fn set_now(micros: i64) {
+    NOW.set(micros);
+}
+
 impl Clock for World {
     fn now_micros(&self) -> i64 {
-        0
+        NOW.get()
     }
 }
 

@@ -78,9 +78,11 @@ fn a_chunk_without_rows_leaves_no_file() {
 #[test]
 fn replaced_parts_outlive_their_grace_and_then_go() {
     let (bucket, destination) = lake();
-    let full = |run_number: u64, synced_at: i64| {
+    let full = |run_number: u64, published_at: i64| {
+        // However long the run took: readers may have taken the older manifest a moment ago.
         let mut load = load(orders(), run_number, LoadMode::Full);
-        load.synced_at = synced_at;
+        load.synced_at = i64::try_from(run_number).unwrap();
+        set_now(published_at);
         let rows = vec![order_rows(&load, &[(1, None)])];
         block_on(run(&*destination, &load, &[rows])).unwrap();
         let keys = bucket.keys();

@@ -144,13 +144,14 @@ pub(super) async fn find(database: &Database, name: &str, what: &str) -> Result<
     }
 }
 
-/// The table as it stands; `None` when it is not ours or the user dropped it.
+/// The table as it stands; `None` when it is not ours or the user dropped it. One that a rebuild moved aside, and died,
+/// is there.
 pub(super) async fn describe(database: &Database, schema: &str, table: &str) -> Result<Option<TableSchema>> {
     let name = names::physical(schema, table);
     let what = format!("D1 table {schema}.{table}");
     let exists = Statement::new(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?1",
-        vec![name.as_str().into()],
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN (?1, ?2)",
+        vec![name.as_str().into(), names::replaced(&name).into()],
     );
     if database.query(&what, exists).await?.rows.is_empty() {
         return Ok(None);

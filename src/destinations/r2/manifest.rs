@@ -118,7 +118,7 @@ pub(crate) enum PartKind {
 pub(crate) struct Retired {
     /// Relative to the table's folder.
     pub(crate) path: String,
-    /// Start of the run that replaced it, microseconds UTC.
+    /// When it was replaced, microseconds UTC.
     pub(crate) retired_at: i64,
 }
 

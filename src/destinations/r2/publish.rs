@@ -119,7 +119,7 @@ fn appended(
     next.live_rows = current.live_rows.filter(|_| parts.is_empty());
     let written = rows_of(&parts);
     next.parts.extend(parts);
-    next.retired = sweep::retire(current, std::iter::empty(), request.load.synced_at);
+    next.retired = sweep::retire(current, std::iter::empty(), request.ports.clock.now_micros());
     finished(next, request.load, load_number, written, 0)
 }
 
@@ -152,7 +152,8 @@ async fn full(
     next.live_rows = Some(vanished.live_rows);
     next.parts.extend(parts);
     next.parts.extend(vanished.parts);
-    next.retired = sweep::retire(current, out.into_iter().map(|part| part.path), load.synced_at);
+    next.retired =
+        sweep::retire(current, out.into_iter().map(|part| part.path), request.ports.clock.now_micros());
     Ok(finished(next, load, load_number, rows, vanished.newly_deleted))
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use crate::connectors::{StreamRequest, SyncMode};
-use crate::control::Connection;
 use crate::control::streams::changed_versions;
+use crate::control::{Connection, LogLevel};
 use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::destination_names::DestinationNames;
 use crate::core::error::ErrorReport;
@@ -130,7 +132,7 @@ impl Engine {
             SyncMode::Full => None,
             SyncMode::Incremental => self.cursor(&spec.connection_id, name).await?,
         };
-        let plan = source.plan(&stream.request, cursor.as_ref()).await?;
+        let mut plan = source.plan(&stream.request, cursor.as_ref()).await?;
         self.ports.reach(FaultPoint::AfterPlan, &spec.run_id).await?;
         let mut load = TableLoad {
             connection_id: spec.connection_id.clone(),
@@ -140,11 +142,23 @@ impl Engine {
             table: stream.selection.table.clone(),
             mode: if plan.full { LoadMode::Full } else { LoadMode::Incremental },
         };
-        load.table = self.prepare_table(&connection.group_id, &load).await?;
+        let mut prepared = self.prepare_table(&connection.group_id, &load).await?;
+        if prepared.is_none() {
+            // Before the table is made: a plan that is repeated after a crash must not find an empty table and a cursor.
+            let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
+            self.actors.connector(&connection.id, forget).await?;
+            self.ports.reach(FaultPoint::AfterForget, &spec.run_id).await?;
+            let details = json!({ "schema": load.table.schema, "table": load.table.table });
+            self.log_run(LogLevel::Warning, "table_is_gone_and_read_again", spec, details);
+            plan = source.plan(&stream.request, None).await?;
+            load.mode = LoadMode::Full;
+            prepared = self.prepare_table(&connection.group_id, &load).await?;
+        }
+        load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
         Ok(Outcome::StreamPlanned { plan, load })
     }
 
-    async fn prepare_table(&self, destination_id: &str, load: &TableLoad) -> Result<TableSchema> {
+    async fn prepare_table(&self, destination_id: &str, load: &TableLoad) -> Result<Option<TableSchema>> {
         let request = DestinationRequest::Prepare {
             destination_id: destination_id.to_owned(),
             load: Box::new(load.clone()),

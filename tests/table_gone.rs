@@ -1,0 +1,73 @@
+//! What a cursor says was loaded, and a destination that does not have it any more.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use fivetran_do::core::table::LoadMode;
+use fivetran_do::destinations::registry::DESTINATIONS;
+use fivetran_do::engine::sync_control::TableProgress;
+use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
+use fivetran_do::ports::ObjectStore;
+use support::deployment::define;
+use support::ledger;
+use support::world::{World, finish};
+
+static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
+
+/// More borders than any single call crosses.
+const PATIENCE: usize = 100_000;
+
+/// Syncs a connection of one table and gives how that went.
+fn sync(world: &World, connection: &str) -> TableProgress {
+    let syncs = RemoteSyncs::new(world.engine());
+    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
+    finish(syncs.start(connection, request), PATIENCE).unwrap();
+    loop {
+        let message = world.0.queue.borrow_mut().pop();
+        let Some(message) = message else { break };
+        finish(world.worker(message), PATIENCE).unwrap();
+    }
+    let run = finish(syncs.progress(connection), PATIENCE).unwrap().unwrap();
+    assert_eq!(run.state, "SUCCESSFUL", "{run:?}");
+    run.tables.into_iter().next().unwrap()
+}
+
+/// Takes the table away, behind our back.
+fn drop_table(world: &World, destination: &str) {
+    if destination == "d1" {
+        world.0.analytics.with(|db| {
+            let name: String =
+                db.query_row("SELECT name FROM _fivetran_tables", [], |row| row.get(0)).unwrap();
+            db.execute_batch(&format!("DROP TABLE \"{name}\"")).unwrap();
+        });
+    } else {
+        finish(world.0.lake.delete(&world.0.lake.keys()), PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn i2_a_table_that_is_gone_at_the_destination_is_read_in_full_whatever_its_cursor_says() {
+    for destination in ["d1", "r2"] {
+        let ledger = ledger::install();
+        let write = |ids: std::ops::Range<i64>, value: &str| {
+            let mut ledger = ledger.borrow_mut();
+            let transaction = ledger.begin();
+            ids.for_each(|id| ledger.write(transaction, id, value.into()));
+            ledger.commit(transaction);
+        };
+        let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+        let connection = finish(define(&world, destination), PATIENCE);
+        write(0..5, "old");
+        assert_eq!(sync(&world, &connection).mode, LoadMode::Full);
+        write(0..1, "new");
+        let table = sync(&world, &connection);
+        assert_eq!((table.mode, table.counts.written), (LoadMode::Incremental, 1), "{destination}");
+
+        drop_table(&world, destination);
+        write(1..2, "new");
+        let table = sync(&world, &connection);
+        assert_eq!((table.mode, table.counts.written), (LoadMode::Full, 5), "{destination}");
+    }
+}
