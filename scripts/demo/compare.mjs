@@ -48,7 +48,7 @@ async function atSource({ query }, schema, table, columns, distinct) {
 async function atD1(d1, { schema, table }, columns) {
   const sums = columns.map((column) => `, coalesce(sum("${column}") FILTER (WHERE NOT _fivetran_deleted), 0) AS "${column}"`);
   const sql = `SELECT count(*) FILTER (WHERE NOT _fivetran_deleted) AS rows,
-    count(*) FILTER (WHERE _fivetran_deleted) AS deleted${sums.join("")} FROM ${d1Table(schema, table)}`;
+    count(*) FILTER (WHERE _fivetran_deleted) AS deleted${sums.join("")} FROM ${await d1Table(d1, schema, table)}`;
   const row = await d1.prepare(sql).first();
   return { rows: row.rows, sums: columns.map((column) => Number(row[column])), deleted: row.deleted };
 }

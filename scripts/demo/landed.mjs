@@ -5,8 +5,13 @@ import { parquetMetadata, parquetReadObjects } from "hyparquet";
 /** Above this many rows, merging change parts in this process's memory would be the wrong tool. */
 const MERGE_LIMIT = 5_000_000;
 
-/** The D1 table of a destination table, quoted. */
-export const d1Table = (schema, table) => `"${`${schema}__${table}`.replaceAll('"', '""')}"`;
+/** The D1 table of a destination table, quoted. Its name is in the database's own list: not every pair makes a plain one. */
+export async function d1Table(d1, schema, table) {
+  const sql = "SELECT name FROM _fivetran_tables WHERE schema_name = ?1 AND table_name = ?2";
+  const name = await d1.prepare(sql).bind(schema, table).first("name");
+  if (!name) throw new Error(`D1 has no table for ${schema}.${table}.`);
+  return `"${name.replaceAll('"', '""')}"`;
+}
 
 /** Manifests of all tables below a prefix. */
 export async function manifests(r2, prefix) {

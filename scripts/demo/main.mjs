@@ -155,12 +155,15 @@ async function showLanded(destinations) {
 
 async function showAirports({ d1, fivetran, toD1 }) {
   const { schemas } = await fivetran.connections.schemas.get((await toD1.ensure()).id);
-  const name = (source) => d1Table(schemas.public.name_in_destination, schemas.public.tables[source].name_in_destination);
+  const { name_in_destination: schema, tables } = schemas.public;
+  const [flights, airports] = await Promise.all(
+    ["flights", "airports"].map((source) => d1Table(d1, schema, tables[source].name_in_destination)),
+  );
   detail("From D1: the busiest airports, and how late one leaves them");
   const { results } = await d1
     .prepare(
       `SELECT a.city, a.iata, count(*) AS flights, round(avg(f.delay_minutes), 1) AS delay
-       FROM ${name("flights")} f JOIN ${name("airports")} a ON a.iata = f.origin
+       FROM ${flights} f JOIN ${airports} a ON a.iata = f.origin
        WHERE NOT f._fivetran_deleted GROUP BY a.iata ORDER BY flights DESC LIMIT 5`,
     )
     .all();
@@ -175,7 +178,7 @@ async function showLargest({ d1, fivetran, toD1 }) {
   if (!largest) return;
   const { schemas } = await fivetran.connections.schemas.get((await toD1.ensure()).id);
   const { name_in_destination: schema, tables } = schemas[largest.schema];
-  const name = d1Table(schema, tables[largest.table].name_in_destination);
+  const name = await d1Table(d1, schema, tables[largest.table].name_in_destination);
   detail(`From D1: the first rows of ${name}`);
   const { results } = await d1.prepare(`SELECT * FROM ${name} LIMIT 3`).all();
   const columns = Object.keys(results[0] ?? {}).filter((column) => !column.startsWith("_fivetran_")).slice(0, 5);
