@@ -91,6 +91,18 @@ impl ControlPlane {
         Ok(Some(Identity { key_id, account_id: row.text("account_id")?, user_id, permissions }))
     }
 
+    /// What whoever joins the team gets by it.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn permissions_of_team(&self, team_id: &str) -> Result<Permissions> {
+        let roles = "SELECT scope, object_id, role FROM memberships WHERE subject_id = ?1 \
+            UNION ALL SELECT 'ACCOUNT', '', role FROM teams WHERE id = ?1 AND role IS NOT NULL";
+        let found = self.db.query(Statement::new(roles, vec![team_id.into()])).await?;
+        let shared = found.rows.into_iter().map(|row| held(&Row(row))).collect::<Result<Vec<_>>>()?;
+        Ok(Permissions(shared.concat()))
+    }
+
     /// A used key is a seen person: whoever was invited has arrived.
     async fn note_use(&self, key_id: &str, now: i64) -> Result<()> {
         let used = "UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1";

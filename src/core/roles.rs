@@ -155,6 +155,55 @@ pub const ROLES: &[Role] = {
             scope: In::Destination,
             rights: &[(Destination, Rights::READ), (Connector, Rights::CREATE)],
         },
+        // The names of the current API documentation, beside those of Fivetran's dashboard above. Each is kept as it was
+        // given: clients that compare what they sent with what they read (Terraform) must find it.
+        Role {
+            name: "Manage Destination",
+            description: "Does everything with a destination, its connections and its transformations",
+            scope: In::Destination,
+            rights: &[
+                (Destination, Rights::MANAGE),
+                (Connector, Rights::MANAGE),
+                (Transformation, Rights::MANAGE),
+                (Webhook, Rights::MANAGE),
+            ],
+        },
+        Role {
+            name: "Edit Destination",
+            description: "Sees a destination, and changes and runs its connections and transformations",
+            scope: In::Destination,
+            rights: &[(Destination, Rights::READ), (Connector, Rights::EDIT), (Transformation, Rights::EDIT)],
+        },
+        Role {
+            name: "View Destination",
+            description: "Sees a destination, its connections and its transformations",
+            scope: In::Destination,
+            rights: &[(Destination, Rights::READ), (Connector, Rights::READ), (Transformation, Rights::READ)],
+        },
+        Role {
+            name: "Create Connection",
+            description: "Creates connections to a destination and administers those",
+            scope: In::Destination,
+            rights: &[(Destination, Rights::READ), (Connector, Rights::CREATE)],
+        },
+        Role {
+            name: "Manage Connection",
+            description: "Does everything with a connection",
+            scope: In::Connector,
+            rights: &[(Connector, Rights::MANAGE)],
+        },
+        Role {
+            name: "Edit Connection",
+            description: "Changes and runs a connection",
+            scope: In::Connector,
+            rights: &[(Connector, Rights::EDIT)],
+        },
+        Role {
+            name: "View Connection",
+            description: "Sees a connection",
+            scope: In::Connector,
+            rights: &[(Connector, Rights::READ)],
+        },
         Role {
             name: CONNECTOR_ADMINISTRATOR,
             description: "Does everything with a connection",

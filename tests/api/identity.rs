@@ -307,7 +307,8 @@ fn the_roles_are_listed_page_by_page() {
         let Some(next) = page.data()["next_cursor"].as_str() else { break };
         path = format!("/v1/roles?limit=5&cursor={next}");
     }
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 21);
+    assert!(names.contains(&"DESTINATION Manage Destination".to_owned()));
     assert!(names.contains(&"ACCOUNT Account Administrator".to_owned()));
     assert!(names.contains(&"DESTINATION Destination Administrator".to_owned()));
 }

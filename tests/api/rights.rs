@@ -46,6 +46,16 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
     ("Destination Analyst", &[("groups", "r"), ("connections", "re"), ("transformations", "re")]),
     ("Destination Reviewer", &[("groups", "r"), ("connections", "r"), ("transformations", "r")]),
     ("Connector Creator", &[("groups", "r"), ("connections", "c")]),
+    (
+        "Manage Destination",
+        &[("webhooks", "recm"), ("groups", "recm"), ("connections", "recm"), ("transformations", "recm")],
+    ),
+    ("Edit Destination", &[("groups", "r"), ("connections", "re"), ("transformations", "re")]),
+    ("View Destination", &[("groups", "r"), ("connections", "r"), ("transformations", "r")]),
+    ("Create Connection", &[("groups", "r"), ("connections", "c")]),
+    ("Manage Connection", &[("connections", "rem")]),
+    ("Edit Connection", &[("connections", "re")]),
+    ("View Connection", &[("connections", "r")]),
     ("Connector Administrator", &[("connections", "rem")]),
     ("Connector Collaborator", &[("connections", "re")]),
     ("Connector Reviewer", &[("connections", "r")]),
@@ -242,6 +252,34 @@ pub fn operations(world: &World) -> Vec<(String, String)> {
         methods.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone()))
     });
     methods.collect()
+}
+
+#[test]
+fn nobody_lets_others_into_a_team_that_may_do_more_than_they() {
+    let world = World::new();
+    let cast = cast(&world, "own");
+    let (friend, _) = world.user("account", "friend", None);
+    let path = format!("/v1/teams/{}/users", cast.team);
+    let limited = json!({ "name": "teams only", "permissions": [{ "resource_type": "TEAM", "access_level": "MANAGE" }] });
+    let made = world.post("/v1/system-keys", limited);
+    let key = KeyPair {
+        id: String::new(),
+        api_key: made.data()["key"].as_str().unwrap().to_owned(),
+        api_secret: fivetran_do::core::redact::Secret::new(made.data()["secret"].as_str().unwrap()),
+    };
+    let join =
+        || world.as_key(&key, "POST", &path, Some(json!({ "user_id": friend, "role": "Team Member" })));
+    let (role, group) = (
+        json!({ "role": "Account Administrator" }),
+        json!({ "id": cast.group, "role": "Manage Destination" }),
+    );
+    assert_eq!(world.patch(&format!("/v1/teams/{}", cast.team), role).status, 200);
+    join().refused(403, "Forbidden", &["role"]);
+    assert_eq!(world.delete(&format!("/v1/teams/{}/role", cast.team)).status, 200);
+    assert_eq!(world.post(&format!("/v1/teams/{}/groups", cast.team), group).status, 201);
+    join().refused(403, "Forbidden", &["role"]);
+    assert_eq!(world.delete(&format!("/v1/teams/{}/groups/{}", cast.team, cast.group)).status, 200);
+    assert_eq!(join().status, 201);
 }
 
 #[test]

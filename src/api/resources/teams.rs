@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::users::{PEOPLE, active, trimmed};
 use crate::api::Services;
-use crate::api::access::Needs;
+use crate::api::access::{Needs, forbidden};
 use crate::api::cursor::Items;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -251,6 +251,10 @@ async fn add(services: &Services, call: &Call<'_>, new: NewMember) -> ApiResult<
     let team = call.part("team_id");
     let name = new.role.as_deref().unwrap_or(TEAM_MEMBER);
     let role = call.role_to_give(services, RoleScope::Team, name, Some((ObjectKind::Team, team))).await?;
+    // Joining gives more than the role in the team: everything the team may do.
+    if !call.caller.permissions.cover(&services.control.permissions_of_team(team).await?) {
+        return Err(forbidden());
+    }
     if !services.control.join(&new.user_id, RoleScope::Team, team, role.name).await? {
         return Err(ApiError::conflict("The user is in the team already. Change their role instead"));
     }
