@@ -7,7 +7,7 @@ mod support;
 
 use fivetran_do::connectors::{SetupTestStatus, SyncMode};
 use fivetran_do::core::ErrorKind;
-use fivetran_do::core::run::StreamPlan;
+use fivetran_do::core::run::{Cursor, StreamPlan};
 use serde_json::{Value, json};
 use support::postgres::{Server, big_table, columns, plan, read_all};
 
@@ -294,7 +294,8 @@ async fn a_cursor_column_reads_equal_values_again_and_nulls_always() {
     let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
     assert!(!second.full);
     assert_eq!(rows.sorted("id"), ["2", "3", "4", "5"]);
-    assert_eq!(second.next_cursor.unwrap().0, json!({"kind": "column", "column": "n", "value": "21"}));
+    let cursor = second.next_cursor.unwrap().0;
+    assert_eq!([&cursor["kind"], &cursor["column"], &cursor["value"]], ["column", "n", "21"]);
 }
 
 #[tokio::test]
@@ -331,11 +332,46 @@ async fn a_time_cursor_goes_back_by_the_overlap_and_never_into_the_future() {
 }
 
 #[tokio::test]
+async fn a_cursor_value_of_another_table_or_of_other_columns_makes_the_sync_full() {
+    let database = Server::shared().database().await;
+    database
+        .execute("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x'), (9, 'y')")
+        .await;
+    database.execute("CREATE VIEW v AS SELECT id FROM t").await;
+    let reader = database.source(json!({"cursor_columns": {"public.t": "id", "public.v": "id"}}));
+    let cursors = async |table: &str| reader.sync(table, None).await.0.next_cursor;
+    let full = async |table: &str, cursor: &Option<Cursor>| reader.sync(table, cursor.as_ref()).await.0.full;
+
+    let cursor = cursors("t").await;
+    assert!(!full("t", &cursor).await);
+    database.execute("ALTER TABLE t ADD COLUMN empty int").await;
+    assert!(!full("t", &cursor).await, "NULL everywhere, as at the destination");
+    database.execute("ALTER TABLE t ADD COLUMN five int DEFAULT 5").await;
+    assert!(full("t", &cursor).await, "filled in rows that nobody wrote");
+    let cursor = cursors("t").await;
+    database.execute("ALTER TABLE t RENAME COLUMN a TO b").await;
+    assert!(full("t", &cursor).await, "renamed");
+
+    let cursor = cursors("v").await;
+    assert!(!full("v", &cursor).await);
+    database.execute("CREATE OR REPLACE VIEW v AS SELECT id, b FROM t").await;
+    assert!(full("v", &cursor).await, "a view computes its new column for every row");
+
+    let cursor = cursors("t").await;
+    database.execute("DROP VIEW v; DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, b text)").await;
+    database.execute("INSERT INTO t VALUES (2, 'below the old value')").await;
+    assert!(full("t", &cursor).await, "another table of that name");
+    let mut old_form = cursors("t").await.unwrap();
+    old_form.0.as_object_mut().unwrap().remove("seen");
+    assert!(full("t", &Some(old_form)).await, "a cursor that does not say what it is of");
+}
+
+#[tokio::test]
 async fn a_cursor_column_that_cannot_serve_is_refused_by_name() {
     let database = Server::shared().database().await;
     database.execute("CREATE TABLE t (id int, j jsonb, f float8)").await;
     for (column, kind) in
-        [("j", ErrorKind::InvalidInput), ("f", ErrorKind::InvalidInput), ("nope", ErrorKind::SourceChanged)]
+        [("j", ErrorKind::InvalidInput), ("f", ErrorKind::InvalidInput), ("nope", ErrorKind::SourceConfig)]
     {
         let reader = database.source(json!({"cursor_columns": {"public.t": column}}));
         let request = reader.request("t", SyncMode::Incremental).await;

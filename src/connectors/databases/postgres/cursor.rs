@@ -36,6 +36,8 @@ pub(super) enum Position {
         column: String,
         /// Its largest value, as text.
         value: String,
+        /// What it was the largest value of: the value says nothing of another table, nor of columns that were not read.
+        seen: Horizon,
     },
 }
 

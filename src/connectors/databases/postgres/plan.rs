@@ -108,12 +108,21 @@ impl Planner<'_> {
         value: Option<String>,
         overlap_seconds: u32,
     ) -> Result<StreamPlan> {
+        let known = match &position {
+            Some(Position::Column { seen, .. }) => Some(seen),
+            _ => None,
+        };
         let next = match value {
-            Some(value) => Some(Position::Column { column: column.name.clone(), value }.cursor()?),
+            Some(value) => {
+                let seen = self.horizon(known)?;
+                Some(Position::Column { column: column.name.clone(), value, seen }.cursor()?)
+            }
             None => None,
         };
         match position {
-            Some(Position::Column { column: from_column, value }) if from_column == column.name => {
+            Some(Position::Column { column: from_column, value, seen })
+                if from_column == column.name && self.is_of_this_stream(&seen)? =>
+            {
                 let rows = Rows::Cursor {
                     column: column.name.clone(),
                     from: column.lower_bound(&value, overlap_seconds),
@@ -243,12 +252,17 @@ impl Planner<'_> {
 
     /// True when reading what was written since `from` gives all that changed.
     fn still_means_something(&self, from: &Horizon) -> Result<bool> {
-        let Relation { horizon: Xid(horizon), next: Xid(next), oid, .. } = self.relation;
+        let Relation { horizon: Xid(horizon), next: Xid(next), .. } = self.relation;
         let Xid(since) = from.transaction;
-        Ok(from.database == self.database
-            && from.relation == *oid
-            && since <= *horizon
+        Ok(since <= *horizon
             && next.saturating_sub(since) < MAX_TRANSACTIONS
+            && self.is_of_this_stream(from)?)
+    }
+
+    /// True when `from` was taken of the very relation, and rows not written since are at the destination with all columns.
+    fn is_of_this_stream(&self, from: &Horizon) -> Result<bool> {
+        Ok(from.database == self.database
+            && from.relation == self.relation.oid
             && !self.has_columns_to_fill(from)?)
     }
 
@@ -266,8 +280,8 @@ impl Planner<'_> {
 
     /// True when a column is wanted now whose values in unchanged rows are not what the destination has: one that was
     /// not enabled before; one added with a default, which PostgreSQL keeps aside without touching the rows; one that
-    /// was renamed, which touches no row either; one that took the name of a column that was read before. A column
-    /// added without a default is NULL in every row not written since, and so it is at the destination.
+    /// was renamed, which touches no row either; one that took the name of a column that was read before; one that a view
+    /// computes. A column added without a default is NULL in every row not written since, and so it is at the destination.
     fn has_columns_to_fill(&self, from: &Horizon) -> Result<bool> {
         let wanted = self.wanted()?;
         let filled =
@@ -276,6 +290,7 @@ impl Planner<'_> {
             Some((_, known)) => known != name,
             None => {
                 *number <= from.newest_column
+                    || !self.relation.paged
                     || filled(*number)
                     || from
                         .columns

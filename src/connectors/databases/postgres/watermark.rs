@@ -26,12 +26,12 @@ impl CursorColumn {
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) when the type cannot serve,
-    /// [`SourceChanged`](ErrorKind::SourceChanged) when there is no such column.
+    /// [`SourceConfig`](ErrorKind::SourceConfig) when there is no such column: planning again would not find it either.
     pub(super) fn of(columns: &[CatalogColumn], name: &str, stream: &StreamName) -> Result<Self> {
         const USABLE: [&str; 9] =
             ["int2", "int4", "int8", "numeric", "date", "timestamp", "timestamptz", "text", "varchar"];
         let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
-            Error::new(ErrorKind::SourceChanged, format!("{stream} has no column {name}"))
+            Error::new(ErrorKind::SourceConfig, format!("{stream} has no column {name}"))
                 .field("config.cursor_columns")
                 .remedy("Name a column of the table, in the database's own upper and lower case")
         })?;
