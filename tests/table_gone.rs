@@ -7,10 +7,10 @@ mod support;
 
 use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
+use fivetran_do::engine::Registry;
 use fivetran_do::engine::sync_control::TableProgress;
-use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
 use fivetran_do::ports::ObjectStore;
-use support::deployment::define;
+use support::deployment::{define, sync};
 use support::ledger;
 use support::world::{World, finish};
 
@@ -20,16 +20,8 @@ static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledg
 const PATIENCE: usize = 100_000;
 
 /// Syncs a connection of one table and gives how that went.
-fn sync(world: &World, connection: &str) -> TableProgress {
-    let syncs = RemoteSyncs::new(world.engine());
-    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
-    finish(syncs.start(connection, request), PATIENCE).unwrap();
-    loop {
-        let message = world.0.queue.borrow_mut().pop();
-        let Some(message) = message else { break };
-        finish(world.worker(message), PATIENCE).unwrap();
-    }
-    let run = finish(syncs.progress(connection), PATIENCE).unwrap().unwrap();
+fn synced(world: &World, connection: &str) -> TableProgress {
+    let run = sync(world, connection);
     assert_eq!(run.state, "SUCCESSFUL", "{run:?}");
     run.tables.into_iter().next().unwrap()
 }
@@ -60,14 +52,14 @@ fn i2_a_table_that_is_gone_at_the_destination_is_read_in_full_whatever_its_curso
         let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
         let connection = finish(define(&world, destination), PATIENCE);
         write(0..5, "old");
-        assert_eq!(sync(&world, &connection).mode, LoadMode::Full);
+        assert_eq!(synced(&world, &connection).mode, LoadMode::Full);
         write(0..1, "new");
-        let table = sync(&world, &connection);
+        let table = synced(&world, &connection);
         assert_eq!((table.mode, table.counts.written), (LoadMode::Incremental, 1), "{destination}");
 
         drop_table(&world, destination);
         write(1..2, "new");
-        let table = sync(&world, &connection);
+        let table = synced(&world, &connection);
         assert_eq!((table.mode, table.counts.written), (LoadMode::Full, 5), "{destination}");
     }
 }

@@ -7,9 +7,8 @@ mod support;
 
 use fivetran_do::core::ErrorKind;
 use fivetran_do::destinations::registry::DESTINATIONS;
-use fivetran_do::engine::sync_control::RunProgress;
-use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
-use support::deployment::{define_connection_to, define_destination};
+use fivetran_do::engine::Registry;
+use support::deployment::{define_connection_to, define_destination, sync};
 use support::ledger;
 use support::world::{World, finish};
 
@@ -17,19 +16,6 @@ static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledg
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;
-
-/// Syncs and gives how it ended.
-fn sync(world: &World, connection: &str) -> RunProgress {
-    let syncs = RemoteSyncs::new(world.engine());
-    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
-    finish(syncs.start(connection, request), PATIENCE).unwrap();
-    loop {
-        let message = world.0.queue.borrow_mut().pop();
-        let Some(message) = message else { break };
-        finish(world.worker(message), PATIENCE).unwrap();
-    }
-    finish(syncs.progress(connection), PATIENCE).unwrap().unwrap()
-}
 
 #[test]
 fn i3_a_table_that_another_connection_loads_is_refused_until_that_one_is_deleted() {

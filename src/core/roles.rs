@@ -63,6 +63,29 @@ pub const CONNECTOR_ADMINISTRATOR: &str = "Connector Administrator";
 /// The role in a team where none is named.
 pub const TEAM_MEMBER: &str = "Team Member";
 
+// What the roles in a destination and in a connection permit: each has two names.
+const ADMINISTERS_DESTINATION: &[(Resource, Rights)] = &[
+    (Resource::Destination, Rights::MANAGE),
+    (Resource::Connector, Rights::MANAGE),
+    (Resource::Transformation, Rights::MANAGE),
+    (Resource::Webhook, Rights::MANAGE),
+];
+const EDITS_DESTINATION: &[(Resource, Rights)] = &[
+    (Resource::Destination, Rights::READ),
+    (Resource::Connector, Rights::EDIT),
+    (Resource::Transformation, Rights::EDIT),
+];
+const VIEWS_DESTINATION: &[(Resource, Rights)] = &[
+    (Resource::Destination, Rights::READ),
+    (Resource::Connector, Rights::READ),
+    (Resource::Transformation, Rights::READ),
+];
+const CREATES_CONNECTIONS: &[(Resource, Rights)] =
+    &[(Resource::Destination, Rights::READ), (Resource::Connector, Rights::CREATE)];
+const ADMINISTERS_CONNECTION: &[(Resource, Rights)] = &[(Resource::Connector, Rights::MANAGE)];
+const EDITS_CONNECTION: &[(Resource, Rights)] = &[(Resource::Connector, Rights::EDIT)];
+const VIEWS_CONNECTION: &[(Resource, Rights)] = &[(Resource::Connector, Rights::READ)];
+
 /// Every role.
 pub const ROLES: &[Role] = {
     use Resource::{
@@ -130,30 +153,25 @@ pub const ROLES: &[Role] = {
             name: DESTINATION_ADMINISTRATOR,
             description: "Does everything with a destination, its connections and its transformations",
             scope: In::Destination,
-            rights: &[
-                (Destination, Rights::MANAGE),
-                (Connector, Rights::MANAGE),
-                (Transformation, Rights::MANAGE),
-                (Webhook, Rights::MANAGE),
-            ],
+            rights: ADMINISTERS_DESTINATION,
         },
         Role {
             name: "Destination Analyst",
             description: "Sees a destination, and changes and runs its connections and transformations",
             scope: In::Destination,
-            rights: &[(Destination, Rights::READ), (Connector, Rights::EDIT), (Transformation, Rights::EDIT)],
+            rights: EDITS_DESTINATION,
         },
         Role {
             name: "Destination Reviewer",
             description: "Sees a destination, its connections and its transformations",
             scope: In::Destination,
-            rights: &[(Destination, Rights::READ), (Connector, Rights::READ), (Transformation, Rights::READ)],
+            rights: VIEWS_DESTINATION,
         },
         Role {
             name: "Connector Creator",
             description: "Creates connections to a destination and administers those",
             scope: In::Destination,
-            rights: &[(Destination, Rights::READ), (Connector, Rights::CREATE)],
+            rights: CREATES_CONNECTIONS,
         },
         // The names of the current API documentation, beside those of Fivetran's dashboard above. Each is kept as it was
         // given: clients that compare what they sent with what they read (Terraform) must find it.
@@ -161,66 +179,61 @@ pub const ROLES: &[Role] = {
             name: "Manage Destination",
             description: "Does everything with a destination, its connections and its transformations",
             scope: In::Destination,
-            rights: &[
-                (Destination, Rights::MANAGE),
-                (Connector, Rights::MANAGE),
-                (Transformation, Rights::MANAGE),
-                (Webhook, Rights::MANAGE),
-            ],
+            rights: ADMINISTERS_DESTINATION,
         },
         Role {
             name: "Edit Destination",
             description: "Sees a destination, and changes and runs its connections and transformations",
             scope: In::Destination,
-            rights: &[(Destination, Rights::READ), (Connector, Rights::EDIT), (Transformation, Rights::EDIT)],
+            rights: EDITS_DESTINATION,
         },
         Role {
             name: "View Destination",
             description: "Sees a destination, its connections and its transformations",
             scope: In::Destination,
-            rights: &[(Destination, Rights::READ), (Connector, Rights::READ), (Transformation, Rights::READ)],
+            rights: VIEWS_DESTINATION,
         },
         Role {
             name: "Create Connection",
             description: "Creates connections to a destination and administers those",
             scope: In::Destination,
-            rights: &[(Destination, Rights::READ), (Connector, Rights::CREATE)],
+            rights: CREATES_CONNECTIONS,
         },
         Role {
             name: "Manage Connection",
             description: "Does everything with a connection",
             scope: In::Connector,
-            rights: &[(Connector, Rights::MANAGE)],
+            rights: ADMINISTERS_CONNECTION,
         },
         Role {
             name: "Edit Connection",
             description: "Changes and runs a connection",
             scope: In::Connector,
-            rights: &[(Connector, Rights::EDIT)],
+            rights: EDITS_CONNECTION,
         },
         Role {
             name: "View Connection",
             description: "Sees a connection",
             scope: In::Connector,
-            rights: &[(Connector, Rights::READ)],
+            rights: VIEWS_CONNECTION,
         },
         Role {
             name: CONNECTOR_ADMINISTRATOR,
             description: "Does everything with a connection",
             scope: In::Connector,
-            rights: &[(Connector, Rights::MANAGE)],
+            rights: ADMINISTERS_CONNECTION,
         },
         Role {
             name: "Connector Collaborator",
             description: "Changes and runs a connection",
             scope: In::Connector,
-            rights: &[(Connector, Rights::EDIT)],
+            rights: EDITS_CONNECTION,
         },
         Role {
             name: "Connector Reviewer",
             description: "Sees a connection",
             scope: In::Connector,
-            rights: &[(Connector, Rights::READ)],
+            rights: VIEWS_CONNECTION,
         },
         Role {
             name: "Team Manager",

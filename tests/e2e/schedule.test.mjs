@@ -43,7 +43,7 @@ const connectLate = async (schedule, minutes) => {
 const A_MOMENT_MS = 1_000;
 
 /** Fires the cron and waits for what it started; false when nothing starts in that time. */
-async function tick(id, patienceMs = 60_000) {
+async function tick(id, patienceMs) {
   const before = (await runs(id)).length;
   await world.service.cron();
   try {

@@ -5,9 +5,13 @@ use fivetran_do::control::SetupState;
 use fivetran_do::control::connections::NewConnection;
 use fivetran_do::control::destinations::NewDestination;
 use fivetran_do::core::schedule::ScheduleKind;
+use fivetran_do::engine::{RemoteSyncs, RunProgress, StartRequest, SyncControl, Trigger};
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, finish};
+
+/// More borders than any single call crosses.
+const PATIENCE: usize = 100_000;
 
 /// A connection and its destination; gives the connection's id.
 pub async fn define(world: &World, destination: &str) -> String {
@@ -73,4 +77,17 @@ pub async fn define_connection_to(world: &World, group: &str, prefix: &str) -> S
     };
     assert!(control.create_connection(&connection, &[]).await.unwrap());
     id
+}
+
+/// Syncs a connection, all its messages handled one after the other, and gives how the run ended.
+pub fn sync(world: &World, connection: &str) -> RunProgress {
+    let syncs = RemoteSyncs::new(world.engine());
+    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
+    finish(syncs.start(connection, request), PATIENCE).unwrap();
+    loop {
+        let message = world.0.queue.borrow_mut().pop();
+        let Some(message) = message else { break };
+        finish(world.worker(message), PATIENCE).unwrap();
+    }
+    finish(syncs.progress(connection), PATIENCE).unwrap().unwrap()
 }
