@@ -258,9 +258,13 @@ async fn a_standby_is_followed_and_a_failover_makes_the_sync_full() {
     replayed().await;
     let (first, rows) = reader.sync("t", None).await;
     assert_eq!(rows.sorted("id"), ["1", "3"]);
+    let by_column = replica.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let (under_column, _) = by_column.sync("t", None).await;
     late.batch_execute("COMMIT").await.unwrap();
     primary.execute("INSERT INTO t VALUES (4)").await;
     replayed().await;
+    let (_, rows) = by_column.sync("t", under_column.next_cursor.as_ref()).await;
+    assert!(["2", "4"].iter().all(|id| rows.sorted("id").contains(&(*id).to_owned())));
     let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
     assert!(!second.full);
     assert!(
@@ -296,6 +300,145 @@ async fn a_cursor_column_reads_equal_values_again_and_nulls_always() {
     assert_eq!(rows.sorted("id"), ["2", "3", "4", "5"]);
     let cursor = second.next_cursor.unwrap().0;
     assert_eq!([&cursor["kind"], &cursor["column"], &cursor["value"]], ["column", "n", "21"]);
+}
+
+#[tokio::test]
+async fn rows_committed_late_under_a_cursor_column_are_not_lost() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE SEQUENCE s;
+             CREATE TABLE t (id bigint PRIMARY KEY, amount numeric, name text, at timestamptz DEFAULT clock_timestamp());
+             CREATE VIEW v AS SELECT * FROM t",
+        )
+        .await;
+    let insert = "INSERT INTO t SELECT n, n, to_char(n, '000000') FROM (SELECT nextval('s') AS n) x RETURNING id::text";
+    for (table, column) in
+        [("t", "id"), ("t", "amount"), ("t", "name"), ("t", "at"), ("v", "id"), ("v", "name")]
+    {
+        let config =
+            json!({"cursor_columns": {format!("public.{table}"): column}, "cursor_overlap_seconds": 0});
+        let reader = database.source(config);
+        let (early, late) = (database.another_client().await, database.another_client().await);
+        let write = async |client: &tokio_postgres::Client| -> String {
+            client.query_one(insert, &[]).await.unwrap().get(0)
+        };
+        write(&early).await;
+        let (mut last, _) = reader.sync(table, None).await;
+        assert!(last.next_cursor.as_ref().unwrap().0["pending"].is_null(), "nobody else was writing");
+        // First under a value that counts, then under none: the table is read for the first time while others write.
+        for from_nothing in [false, true] {
+            late.batch_execute("BEGIN").await.unwrap();
+            let slow = write(&late).await;
+            let quick = write(&early).await;
+            let from = if from_nothing { None } else { last.next_cursor.as_ref() };
+            let (first, rows) = reader.sync(table, from).await;
+            assert!(
+                rows.sorted("id").contains(&quick) && !rows.sorted("id").contains(&slow),
+                "{table} {column}"
+            );
+            let (second, _) = reader.sync(table, first.next_cursor.as_ref()).await;
+            late.batch_execute("COMMIT").await.unwrap();
+            let (third, rows) = reader.sync(table, second.next_cursor.as_ref()).await;
+            assert!(rows.sorted("id").contains(&slow), "{table} {column} {from_nothing}");
+            let (fourth, rows) = reader.sync(table, third.next_cursor.as_ref()).await;
+            assert!(!fourth.full);
+            assert_eq!(rows.sorted("id"), [quick], "{table} {column}: no more than the newest comes again");
+            last = fourth;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_counts_as_writing_from_nextval_on_and_also_while_it_is_prepared() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id bigserial PRIMARY KEY); INSERT INTO t DEFAULT VALUES").await;
+    let reader = database.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let (first, _) = reader.sync("t", None).await;
+    let late = database.another_client().await;
+    late.batch_execute("BEGIN; SELECT nextval('t_id_seq')").await.unwrap();
+    database.execute("INSERT INTO t DEFAULT VALUES").await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    late.batch_execute("INSERT INTO t VALUES (2); PREPARE TRANSACTION 'later'").await.unwrap();
+    let (third, rows) = reader.sync("t", second.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    database.execute("COMMIT PREPARED 'later'").await;
+    let (fourth, rows) = reader.sync("t", third.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["1", "2", "3"]);
+    assert_eq!(reader.sync("t", fourth.next_cursor.as_ref()).await.1.sorted("id"), ["3"]);
+}
+
+#[tokio::test]
+async fn transactions_that_only_read_hold_no_cursor_value_up() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id bigserial PRIMARY KEY); INSERT INTO t DEFAULT VALUES").await;
+    let analyst = database.another_client().await;
+    analyst
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TEMP TABLE mine AS SELECT * FROM t; INSERT INTO mine VALUES (9)")
+        .await
+        .unwrap();
+    let reader = database.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let (first, _) = reader.sync("t", None).await;
+    let cursor = &first.next_cursor.as_ref().unwrap().0;
+    assert_eq!((&cursor["value"], &cursor["pending"]), (&json!("1"), &Value::Null));
+}
+
+#[tokio::test]
+async fn rows_attached_below_a_cursor_value_are_read() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE part (id int NOT NULL) PARTITION BY RANGE (id);
+             CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200);
+             CREATE TABLE old (id int); CREATE TABLE old_2 () INHERITS (old);
+             CREATE VIEW v AS SELECT id FROM part;
+             INSERT INTO part VALUES (150); INSERT INTO old_2 VALUES (150)",
+        )
+        .await;
+    let tables = ["part", "old", "v"];
+    let columns = json!({"public.part": "id", "public.old": "id", "public.v": "id"});
+    let reader = database.source(json!({"cursor_columns": columns}));
+    let mut cursors = Vec::new();
+    for table in tables {
+        let (first, _) = reader.sync(table, None).await;
+        let (second, rows) = reader.sync(table, first.next_cursor.as_ref()).await;
+        assert!(!second.full && rows.sorted("id") == ["150"], "{table}");
+        cursors.push(second.next_cursor);
+    }
+    database
+        .execute(
+            "CREATE TABLE part_1 (id int NOT NULL); INSERT INTO part_1 VALUES (1), (2);
+             ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (100);
+             CREATE TABLE old_1 (id int); INSERT INTO old_1 VALUES (1), (2), (151); ALTER TABLE old_1 INHERIT old",
+        )
+        .await;
+    for (table, cursor) in tables.into_iter().zip(&cursors) {
+        let (third, rows) = reader.sync(table, cursor.as_ref()).await;
+        let expected: &[&str] = if table == "old" { &["1", "150", "151", "2"] } else { &["1", "150", "2"] };
+        assert_eq!(rows.sorted("id"), expected, "{table}");
+        assert_eq!(third.full, table == "v", "behind a view nothing tells new rows from others");
+        let (fourth, rows) = reader.sync(table, third.next_cursor.as_ref()).await;
+        assert!(!fourth.full && rows.count() == 1, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_brings_rows_below_a_cursor_value_of_a_materialized_view() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (9);
+             CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE UNIQUE INDEX ON m (id)",
+        )
+        .await;
+    let reader = database.source(json!({"cursor_columns": {"public.m": "id"}}));
+    let (first, _) = reader.sync("m", None).await;
+    database.execute("INSERT INTO t VALUES (1)").await;
+    database.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY m").await;
+    let (_, rows) = reader.sync("m", first.next_cursor.as_ref()).await;
+    assert!(rows.sorted("id").contains(&"1".to_owned()));
 }
 
 #[tokio::test]

@@ -51,10 +51,11 @@ pub(super) struct RawConfig {
     schemas: Option<Vec<String>>,
     /// Read only these tables, each as `schema.table`.
     tables: Option<Vec<String>>,
-    /// Column whose growth marks changes, by `schema.table`. Tables without an entry are followed by transaction id.
+    /// Column whose growth marks changes, by `schema.table`. Tables without an entry are followed by transaction id, and so
+    /// are materialized views with one.
     cursor_columns: BTreeMap<String, String>,
-    /// Seconds before the last cursor value that every incremental sync reads again, so that rows committed late are
-    /// not lost. Applies to date and time cursor columns.
+    /// Seconds before the last cursor value that every incremental sync reads again, so that rows are not lost whose time
+    /// was taken long before their transaction began to write. Applies to date and time cursor columns.
     cursor_overlap_seconds: Option<u32>,
     /// Carry every `numeric` column as text, which also carries `NaN`.
     numeric_as_text: bool,

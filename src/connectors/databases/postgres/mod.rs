@@ -2,11 +2,12 @@
 //!
 //! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it, with [`patience`];
 //! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
-//! the sizes of [`relation`], the [`range`] each chunk carries, the [`cursor`] a sync leaves behind, and [`watermark`] for
-//! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
+//! the sizes of [`relation`], the [`range`] each chunk carries and the [`cursor`] a sync leaves behind; [`by_column`] does for cursor
+//! columns, with [`watermark`] and [`writers`]; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
 //! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
 
 mod address;
+mod by_column;
 mod check;
 mod config;
 mod cursor;
@@ -27,6 +28,7 @@ mod types;
 mod values;
 mod watermark;
 mod wire;
+mod writers;
 
 use std::cell::RefCell;
 
