@@ -47,7 +47,7 @@ pub(super) struct RawConfig {
     sslmode: Option<SslMode>,
     /// Prefix of the destination schemas.
     schema_prefix: Option<String>,
-    /// Read only these schemas.
+    /// Read only these schemas. The setup test tells which of them, and of the names below, are not there.
     schemas: Option<Vec<String>>,
     /// Read only these tables, each as `schema.table`.
     tables: Option<Vec<String>>,
@@ -131,7 +131,7 @@ pub(super) struct Config {
     /// Tables to read as `schema.table`; empty for all.
     pub(super) tables: Vec<String>,
     /// Cursor columns by `schema.table`.
-    cursor_columns: BTreeMap<String, String>,
+    pub(super) cursor_columns: BTreeMap<String, String>,
     /// Seconds read again before a temporal cursor.
     pub(super) cursor_overlap_seconds: u32,
     /// Carry numerics as text.

@@ -4,7 +4,7 @@
 //! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
 //! the sizes of [`relation`], the [`range`] each chunk carries and the [`cursor`] a sync leaves behind; [`by_column`] does for cursor
 //! columns, with [`watermark`] and [`writers`]; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
-//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
+//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test, which has [`names`] look for what the configuration names.
 
 mod address;
 mod by_column;
@@ -15,6 +15,7 @@ mod decode;
 mod discover;
 mod errors;
 mod key_range;
+mod names;
 mod numeric;
 mod oversize;
 mod patience;
