@@ -9,7 +9,7 @@ use fivetran_do::connectors::{SetupTestStatus, SyncMode};
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::run::{Cursor, StreamPlan};
 use serde_json::{Value, json};
-use support::postgres::{Server, big_table, columns, plan, read_all};
+use support::postgres::{Database, Server, big_table, columns, plan, read_all};
 
 #[tokio::test]
 async fn an_incremental_sync_reads_what_was_written_since() {
@@ -171,7 +171,7 @@ async fn a_column_under_another_name_makes_the_sync_full() {
 async fn a_rewritten_table_is_read_again() {
     let (server, _quiet) = Server::quiet().await;
     let database = server.database().await;
-    database.execute("CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)").await;
     let reader = database.source(json!({}));
     let (first, _) = reader.sync("t", None).await;
     database.execute("ALTER TABLE t ALTER v TYPE bigint").await;
@@ -180,6 +180,135 @@ async fn a_rewritten_table_is_read_again() {
     assert_eq!(rows.sorted("v"), ["1", "2"]);
     database.execute("VACUUM FULL t").await;
     assert_eq!(reader.sync("t", second.next_cursor.as_ref()).await.1.count(), 0);
+}
+
+/// Runs SQL that updates or deletes rows, and waits until the server has counted them.
+async fn counted(database: &Database, sql: &str) {
+    let count = async || -> i64 {
+        let sql = "SELECT coalesce(sum(n_tup_upd + n_tup_del), 0)::int8 FROM pg_stat_user_tables";
+        database.client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    let before = count().await;
+    database.execute(sql).await;
+    for _ in 0..200 {
+        if count().await > before {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{sql} was not counted");
+}
+
+#[tokio::test]
+async fn replaced_rows_of_a_table_without_a_key_make_the_next_sync_full() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+             CREATE TABLE p (id int, v text) PARTITION BY RANGE (id);
+             CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p VALUES (1, 'a'), (2, 'b')",
+        )
+        .await;
+    for (table, config) in
+        [("t", json!({})), ("t", json!({"cursor_columns": {"public.t": "id"}})), ("p", json!({}))]
+    {
+        let reader = database.source(config);
+        let (mut last, _) = reader.sync(table, None).await;
+        let mut full = async || {
+            let (next, _) = reader.sync(table, last.next_cursor.as_ref()).await;
+            last = next;
+            last.full
+        };
+        database.execute(&format!("INSERT INTO {table} VALUES (3, 'c')")).await;
+        assert!(!full().await, "{table}: added rows are no matter");
+        counted(&database, &format!("UPDATE {table} SET v = 'new' WHERE id = 1")).await;
+        assert!(full().await, "{table}: updated");
+        assert!(!full().await, "{table}");
+        counted(&database, &format!("DELETE FROM {table} WHERE id = 2")).await;
+        assert!(full().await, "{table}: deleted");
+        database.execute(&format!("TRUNCATE {table}; INSERT INTO {table} VALUES (1, ''), (2, '')")).await;
+        assert!(full().await, "{table}: truncated, which is not counted");
+        assert!(!full().await, "{table}");
+    }
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("p", None).await;
+    database
+        .execute(
+            "CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (100, '')",
+        )
+        .await;
+    let (second, rows) = reader.sync("p", first.next_cursor.as_ref()).await;
+    assert!(
+        !second.full && rows.sorted("id").contains(&"100".to_owned()),
+        "a new partition replaces nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_of_the_counts_of_replaced_rows_costs_one_full_sync() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)").await;
+    counted(&database, "UPDATE t SET id = 2").await;
+    let reader = database.source(json!({}));
+    let (mut last, _) = reader.sync("t", None).await;
+    // As many updates as before: the count alone would not tell.
+    for reset in ["SELECT pg_stat_reset()", "SELECT pg_stat_reset_single_table_counters('t'::regclass)"] {
+        assert!(!reader.sync("t", last.next_cursor.as_ref()).await.0.full);
+        database.execute(reset).await;
+        counted(&database, "UPDATE t SET id = id + 1").await;
+        last = reader.sync("t", last.next_cursor.as_ref()).await.0;
+        assert!(last.full, "{reset}");
+    }
+    assert!(!reader.sync("t", last.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
+async fn a_crash_that_loses_the_counts_of_replaced_rows_makes_the_sync_full() {
+    static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
+    let server = SERVER.get_or_init(|| Server::start(""));
+    let database = server.database().await;
+    database
+        .execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1); CREATE TABLE nothing (line text)")
+        .await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("t", None).await;
+    // On disk, with what the crash must not take.
+    database.execute("SET synchronous_commit = on; UPDATE t SET id = 2").await;
+    let _ = database.client.batch_execute("COPY nothing FROM PROGRAM 'kill -9 $PPID'").await;
+    let reader = database.source(json!({}));
+    let request = loop {
+        match reader.source.discover().await {
+            Ok(_) => break reader.request("t", SyncMode::Incremental).await,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+        }
+    };
+    let second = reader.source.plan(&request, first.next_cursor.as_ref()).await.unwrap();
+    assert!(second.full);
+    assert_eq!(read_all(&reader, &request, &second.chunks).await.sorted("id"), ["2"]);
+    assert!(!reader.sync("t", second.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
+async fn a_refreshed_materialized_view_has_no_key_and_is_synced_in_full() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+             CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE UNIQUE INDEX ON m (id)",
+        )
+        .await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("m", None).await;
+    database.execute("UPDATE t SET v = 'new' WHERE id = 1; REFRESH MATERIALIZED VIEW m").await;
+    let (second, rows) = reader.sync("m", first.next_cursor.as_ref()).await;
+    assert!(second.full && rows.sorted("v") == ["b", "new"]);
+    database.execute("UPDATE t SET v = 'newer' WHERE id = 1").await;
+    database.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY m").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    database.execute("SELECT 1").await;
+    let (third, _) = reader.sync("m", second.next_cursor.as_ref()).await;
+    assert!(third.full);
+    assert!(!reader.sync("m", third.next_cursor.as_ref()).await.0.full);
 }
 
 #[tokio::test]

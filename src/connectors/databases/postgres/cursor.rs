@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tally::Tally;
 use super::writers::{Writers, Writing};
 use crate::core::Result;
 use crate::core::run::Cursor;
@@ -104,6 +105,9 @@ pub(super) struct Horizon {
     pub(super) gone: Vec<String>,
     /// Largest column number there was, read or not.
     pub(super) newest_column: i16,
+    /// How often rows were replaced, of a table without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tally: Option<Tally>,
 }
 
 impl Position {

@@ -2,7 +2,7 @@
 //!
 //! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it, with [`patience`];
 //! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
-//! the sizes of [`relation`], the [`range`] each chunk carries and the [`cursor`] a sync leaves behind; [`by_column`] does for cursor
+//! the sizes of [`relation`], the [`range`] each chunk carries and the [`cursor`] a sync leaves behind, with the [`tally`] of tables without a key; [`by_column`] does for cursor
 //! columns, with [`watermark`] and [`writers`]; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
 //! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test, which has [`names`] look for what the configuration names.
 
@@ -25,6 +25,7 @@ mod read;
 mod relation;
 mod session;
 mod sql;
+mod tally;
 mod types;
 mod values;
 mod watermark;

@@ -16,7 +16,8 @@
 //! files they were cut for; a chunk that finds another file fails, and the table is planned again.
 //!
 //! A table without a key cannot tell a row's new version from another row: rows updated while a full read of several
-//! chunks is under way arrive in both versions, until the next full read.
+//! chunks is under way arrive in both versions. Where the server's [`tally`](super::tally) of replaced rows has moved, the
+//! next sync is full.
 //!
 //! With a cursor column the promise is a little weaker; [`by_column`] says how.
 
@@ -26,6 +27,7 @@ use super::cursor::{Horizon, Position, Xid};
 use super::range::{Pages, Range, RelationRef, Rows};
 use super::relation::{self, Part, Relation};
 use super::session::Session;
+use super::tally::Tally;
 use super::watermark::CursorColumn;
 use crate::connectors::{StreamRequest, SyncMode};
 use crate::core::limits::MIB;
@@ -63,7 +65,9 @@ pub(super) async fn plan(
         SyncMode::Full => None,
         SyncMode::Incremental => from.and_then(Position::of),
     };
-    let planner = Planner { request, relation: &relation, database: &database };
+    let keyless = request.stream.primary_key.is_empty();
+    let tally = if keyless { Tally::take(session, &relation).await? } else { None };
+    let planner = Planner { request, relation: &relation, database: &database, tally };
     let named = request.cursor_column.as_deref().or_else(|| config.cursor_column(&request.stream.name));
     match named {
         // A refresh brings rows that were committed long before it, below values that were read. Its transaction tells.
@@ -82,6 +86,8 @@ pub(super) struct Planner<'a> {
     /// The stream as it stands.
     pub(super) relation: &'a Relation,
     database: &'a str,
+    /// Of a stream without a key.
+    tally: Option<Tally>,
 }
 
 impl Planner<'_> {
@@ -233,6 +239,7 @@ impl Planner<'_> {
             columns,
             gone,
             newest_column: self.relation.columns.iter().map(|column| column.number).max().unwrap_or(0),
+            tally: self.tally.clone(),
         })
     }
 
@@ -251,7 +258,17 @@ impl Planner<'_> {
         Ok(from.database == self.database
             && from.relation == self.relation.oid
             && self.relation.behind.iter().all(|behind| from.parts.contains(behind))
+            && self.only_grew_since(from)
             && !self.has_columns_to_fill(from)?)
+    }
+
+    /// True when what has a key brings new versions of rows under it, and what has none brought none.
+    fn only_grew_since(&self, from: &Horizon) -> bool {
+        match (&self.tally, &from.tally) {
+            (None, _) => true,
+            (Some(now), Some(then)) => now.only_grew_since(then),
+            (Some(_), None) => false,
+        }
     }
 
     /// Number and name of the columns to read.
