@@ -8,9 +8,11 @@
 //! overlap covers these.
 
 use super::cursor::{Bound, Horizon, Position};
+use super::estimate::Estimate;
 use super::plan::{CHUNK_BYTES, Planner, Ranges, full};
 use super::range::Rows;
 use super::session::Session;
+use super::value_ranges;
 use super::watermark::{self, CursorColumn};
 use super::writers::Writers;
 use crate::core::Result;
@@ -35,18 +37,13 @@ pub(super) async fn plan(
         }
         _ => (None, None),
     };
-    let next_cursor = match largest {
-        Some(largest) => {
-            let (slow, now) = Writers::slow(session).await?;
-            let bound = bound.clone().unwrap_or_default().after(largest, slow, &now);
-            let seen = planner.horizon(seen.as_ref())?;
-            Some(Position::Column { column: column.name.clone(), bound, seen }.cursor()?)
-        }
+    let largest = match largest {
+        Some(value) => Some((value, Writers::slow(session).await?)),
         None => None,
     };
-    let ranges = match (bound, &seen) {
+    let ranges = match (&bound, &seen) {
         (Some(Bound { value: Some(value), .. }), Some(seen)) => {
-            let from = column.lower_bound(&value, overlap_seconds);
+            let from = column.lower_bound(value, overlap_seconds);
             since(planner, session, &column.name, &from, seen).await?
         }
         // No value counts yet. What was written since is found by transaction, where there is one to find it by.
@@ -55,9 +52,24 @@ pub(super) async fn plan(
         }
         _ => None,
     };
-    match ranges {
-        Some(ranges) => Ok(StreamPlan { full: false, chunks: ranges.chunks()?, next_cursor }),
-        None => Ok(full(planner.everything()?, next_cursor)),
+    let by_value = match (&ranges, &largest) {
+        (None, Some((largest, (slow, _)))) if slow.none() && !planner.relation.paged => {
+            value_ranges::chunks(planner, session, column, largest, overlap_seconds).await?
+        }
+        _ => None,
+    };
+    let next_cursor = match largest {
+        Some((largest, (slow, now))) => {
+            let bound = bound.unwrap_or_default().after(largest, slow, &now);
+            let seen = planner.horizon(seen.as_ref())?;
+            Some(Position::Column { column: column.name.clone(), bound, seen }.cursor()?)
+        }
+        None => None,
+    };
+    match (ranges, by_value) {
+        (Some(ranges), _) => Ok(StreamPlan { full: false, chunks: ranges.chunks()?, next_cursor }),
+        (None, Some(chunks)) => Ok(full(chunks, next_cursor)),
+        (None, None) => Ok(full(planner.everything()?, next_cursor)),
     }
 }
 
@@ -75,11 +87,11 @@ async fn since(
     let rows = Rows::Cursor { column: column.to_owned(), from: from.to_owned() };
     let whole = planner.range(planner.itself(), rows.clone(), None);
     // With an index on the cursor column one query finds the rows; only many of them are worth page ranges.
-    let mut ranges = match watermark::estimate(session, &whole).await? {
-        Some(rows_expected) if rows_expected > watermark::MANY_ROWS && planner.relation.paged => {
+    let mut ranges = match Estimate::of(session, &whole, &planner.request.columns).await? {
+        Some(expected) if expected.rows > watermark::MANY_ROWS && planner.relation.paged => {
             planner.paged(&rows, CHUNK_BYTES)
         }
-        rows_expected => Ranges { list: vec![(whole, rows_expected)] },
+        expected => Ranges { list: vec![(whole, expected.map(|expected| expected.rows))] },
     };
     ranges.list.extend(below.list);
     Ok(Some(ranges))

@@ -334,7 +334,8 @@ pub(super) fn full(chunks: Vec<Chunk>, next_cursor: Option<Cursor>) -> StreamPla
     StreamPlan { full: true, chunks, next_cursor }
 }
 
-fn too_many() -> Error {
+/// The error of more chunks than can be numbered.
+pub(super) fn too_many() -> Error {
     Error::internal("A stream was cut into more chunks than can be numbered")
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Relation {
     pub(super) partitioned: bool,
     /// True for a materialized view.
     pub(super) materialized: bool,
+    /// True when rows come from another server, wholly or in part.
+    pub(super) foreign: bool,
     /// True when row-level security filters what we see. It is defined on the stream; reading a partition by its own
     /// name would pass it by.
     pub(super) filtered: bool,
@@ -138,6 +140,8 @@ SELECT json_build_object(
  'paged', {paged},
  'partitioned', c.relkind = 'p',
  'materialized', c.relkind = 'm',
+ 'foreign', EXISTS (SELECT FROM pg_class f WHERE f.relkind = 'f' AND (f.oid = c.oid
+   OR f.oid IN (SELECT member FROM tree) OR f.oid IN (SELECT member FROM behind))),
  'filtered', row_security_active(c.oid),
  'horizon', {horizon},
  'next', {next},
