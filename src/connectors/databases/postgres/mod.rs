@@ -2,18 +2,21 @@
 //!
 //! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it, with [`patience`];
 //! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
-//! the sizes of [`relation`], the [`range`] each chunk carries, the [`cursor`] a sync leaves behind, and [`watermark`] for
-//! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
-//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
+//! the sizes of [`relation`], the [`range`] each chunk carries and the [`cursor`] a sync leaves behind, with the [`tally`] of tables without a key; [`by_column`] does for cursor
+//! columns, with [`watermark`], [`writers`] and [`value_ranges`], on an [`estimate`]; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
+//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test, which has [`names`] look for what the configuration names.
 
 mod address;
+mod by_column;
 mod check;
 mod config;
 mod cursor;
 mod decode;
 mod discover;
 mod errors;
+mod estimate;
 mod key_range;
+mod names;
 mod numeric;
 mod oversize;
 mod patience;
@@ -23,10 +26,13 @@ mod read;
 mod relation;
 mod session;
 mod sql;
+mod tally;
 mod types;
+mod value_ranges;
 mod values;
 mod watermark;
 mod wire;
+mod writers;
 
 use std::cell::RefCell;
 
