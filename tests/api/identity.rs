@@ -93,6 +93,14 @@ fn users_are_checked_and_unique_and_the_owner_stays() {
         (&patched.data()["phone"], &patched.data()["role"]),
         (&json!("+1"), &json!("Account Analyst"))
     );
+    let pictured =
+        world.patch(&format!("/v1/users/{ada}"), json!({ "picture": "https://p.example/a", "phone": null }));
+    assert_eq!(
+        (&pictured.data()["phone"], &pictured.data()["picture"]),
+        (&json!(null), &json!("https://p.example/a"))
+    );
+    let cleared = world.patch(&format!("/v1/users/{ada}"), json!({ "picture": null }));
+    assert_eq!(cleared.data()["picture"], json!(null));
     assert_eq!(world.delete(&format!("/v1/users/{ada}/role")).status, 200);
     assert_eq!(world.get(&format!("/v1/users/{ada}")).data()["role"], "");
 }

@@ -1,7 +1,7 @@
 //! Users, and their keys.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::Services;
 use crate::api::access::Needs;
@@ -169,12 +169,21 @@ struct UserPatch {
     given_name: Option<String>,
     #[schemars(length(min = 1, max = 255))]
     family_name: Option<String>,
-    phone: Option<String>,
-    picture: Option<String>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "given")]
+    phone: Option<Option<String>>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "given")]
+    picture: Option<Option<String>>,
     /// Account role.
     role: Option<String>,
     /// False: their key is refused. Ours, not Fivetran's.
     active: Option<bool>,
+}
+
+/// Tells `null` from what is absent.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A user's role in a group.
@@ -318,8 +327,8 @@ async fn edit(services: &Services, call: &Call<'_>, patch: UserPatch) -> ApiResu
     if let Some(name) = &patch.family_name {
         user.family_name = trimmed("family_name", name)?;
     }
-    user.phone = patch.phone.or(user.phone);
-    user.picture = patch.picture.or(user.picture);
+    user.phone = patch.phone.unwrap_or(user.phone);
+    user.picture = patch.picture.unwrap_or(user.picture);
     services.control.save_user(&user).await?;
     Answer::new("User has been updated", &UserBody::from(user))
 }
