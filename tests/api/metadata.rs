@@ -47,6 +47,30 @@ fn a_connector_type_describes_its_fields_with_one_type_each() {
 }
 
 #[test]
+fn connector_types_are_found_under_their_older_names() {
+    let world = World::new();
+    let types = "/v1/metadata/connector-types";
+    for other in ["/v1/metadata/connectors", "/v1/metadata/connections"] {
+        assert_eq!(world.get(other).data(), world.get(types).data());
+        assert_eq!(world.get(&format!("{other}/shop")).data(), world.get(&format!("{types}/shop")).data());
+        world.get(&format!("{other}/fax")).refused(404, "NotFound_Service", &["fax"]);
+    }
+    let id = reloaded(&world);
+    assert_eq!(
+        world.get(&format!("/v1/metadata/connections/{id}/tables")).data(),
+        world.get(&format!("/v1/metadata/connectors/{id}/tables")).data()
+    );
+}
+
+#[test]
+fn features_are_those_that_every_sync_has() {
+    let reply = World::new().get("/v1/metadata/connector-types");
+    let features = reply.data()["items"][0]["supported_features"].as_array().unwrap();
+    let names = features.iter().map(|feature| feature["id"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names, ["DATA_BLOCKING", "COLUMN_HASHING", "RE_SYNC", "HISTORY", "API_CONFIGURABLE"]);
+}
+
+#[test]
 fn every_real_connector_describes_its_fields_with_one_type_each() {
     let mut world = World::new();
     world.services.connectors = fivetran_do::connectors::registry::CONNECTORS;

@@ -152,6 +152,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         ] => return None,
         ["transformations", "package-metadata", ..] => return None,
         ["metadata", "connector-types", ..] => return None,
+        ["metadata", "connections"] | ["metadata", "connections", "{service}"] => return None,
         ["metadata", ..] => ("connections", 'r'),
         ["system-keys", ..] | ["external-logging", "account", ..] => {
             ("account", if kind == 'r' { 'r' } else { 'm' })
