@@ -188,6 +188,24 @@ fn bad_connections_are_refused_with_field_and_remedy_and_leave_nothing() {
             vec!["destination_schema_names"],
         ),
         (with(base(), json!({ "auth": { "token": "x" } })), 400, "InvalidInput", vec!["auth", "config"]),
+        (
+            with(base(), json!({ "schema_status": "blocked_on_capture" })),
+            400,
+            "InvalidInput",
+            vec!["schema_status", "Use ready"],
+        ),
+        (
+            with(base(), json!({ "destination_configuration": { "virtual_warehouse": "BIG" } })),
+            400,
+            "InvalidInput",
+            vec!["destination_configuration", "Leave it out"],
+        ),
+        (
+            with(base(), json!({ "external_secrets_keys_config": { "password": "path/in/vault" } })),
+            400,
+            "InvalidInput",
+            vec!["external_secrets_keys_config", "Leave it out"],
+        ),
         (json!({ "service": "shop" }), 400, "InvalidInput", vec!["group_id", "required"]),
     ];
     for (body, status, code, says) in cases {
@@ -204,6 +222,7 @@ fn lenient_input_is_understood() {
         shop_connection(&group, "shop"),
         json!({ "sync_frequency": "15", "paused": "false", "run_setup_tests": "true", "data_delay_sensitivity": null,
             "data_delay_threshold": null, "hybrid_deployment_agent_id": null, "pause_after_trial": true,
+            "schema_status": "ready", "destination_configuration": {}, "external_secrets_keys_config": null,
             "something_new": [1] }),
     );
     let created = world.post("/v1/connectors/", body);

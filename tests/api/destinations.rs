@@ -53,6 +53,9 @@ fn bad_destinations_are_refused_and_leave_nothing() {
     let mut agent = shelf(&group, json!({ "bucket": "b" }));
     agent["private_link_id"] = json!("x");
     post(agent).refused(400, "InvalidInput", &["private_link_id", "Leave it out"]);
+    let mut vault = shelf(&group, json!({ "bucket": "b" }));
+    vault["external_secrets_keys_config"] = json!({ "token": "path/in/vault" });
+    post(vault).refused(400, "InvalidInput", &["external_secrets_keys_config", "Leave it out"]);
     world.get(&format!("/v1/destinations/{group}")).refused(404, "NotFound_Destination", &[&group]);
 }
 

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::harness::{World, request};
 
 fn project(group: &str) -> Value {
-    json!({ "group_id": group, "type": "DBT_CORE", "run_tests": true, "project_config": {
+    json!({ "group_id": group, "type": "DBT_CORE", "run_tests": false, "project_config": {
         "dbt_version": "1.9", "default_schema": "marts", "git_remote_url": "git@github.com:a/b.git", "threads": "4",
         "environment_vars": ["DBT_TARGET=x"] } })
 }
@@ -153,6 +153,7 @@ fn definitions_that_could_never_run_are_refused_with_the_field() {
     let projects = "/v1/transformation-projects";
     for (pointer, value, says) in [
         ("/group_id", json!(null), "group_id"),
+        ("/run_tests", json!(true), "run_tests"),
         ("/type", json!("QUICKSTART"), "type"),
         ("/type", json!("COALESCE"), "type"),
         ("/project_config", json!({}), "project_config.dbt_version"),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::connections::asks_for_something;
 use crate::api::access::Needs;
 use crate::api::config::{self, CheckedConfig};
 use crate::api::cursor::Items;
@@ -159,12 +160,17 @@ struct Unsupported {
     proxy_agent_id: Option<String>,
     /// Not supported: leave it out.
     external_secrets_manager_id: Option<String>,
+    /// Not supported: leave it out.
+    external_secrets_keys_config: Option<Map<String, Value>>,
 }
 
 impl Unsupported {
     fn refuse(&self) -> ApiResult<()> {
         if self.networking_method.as_deref().is_some_and(|method| method != "Directly") {
             return Err(ApiError::unsupported("networking_method", "Use Directly"));
+        }
+        if asks_for_something(self.external_secrets_keys_config.as_ref()) {
+            return Err(ApiError::unsupported("external_secrets_keys_config", "Leave it out"));
         }
         let fields = [
             ("hybrid_deployment_agent_id", &self.hybrid_deployment_agent_id),

@@ -75,6 +75,8 @@ pub(super) struct Extras {
     networking_method: Option<String>,
     /// Only `FIVETRAN_NAMING`.
     destination_schema_names: Option<String>,
+    /// Only `ready`: no sync waits here for columns to be masked first.
+    schema_status: Option<String>,
     /// Not supported: leave it out.
     hybrid_deployment_agent_id: Option<String>,
     /// Not supported: leave it out.
@@ -83,6 +85,10 @@ pub(super) struct Extras {
     proxy_agent_id: Option<String>,
     /// Not supported: leave it out.
     external_secrets_manager_id: Option<String>,
+    /// Not supported: leave it out.
+    external_secrets_keys_config: Option<Map<String, Value>>,
+    /// Not supported: leave it out.
+    destination_configuration: Option<Map<String, Value>>,
     /// Not supported: leave it out.
     connect_card_config: Option<Map<String, Value>>,
 }
@@ -103,6 +109,7 @@ impl Extras {
         let only = [
             ("networking_method", &self.networking_method, "Directly"),
             ("destination_schema_names", &self.destination_schema_names, "FIVETRAN_NAMING"),
+            ("schema_status", &self.schema_status, "ready"),
             ("hybrid_deployment_agent_id", &self.hybrid_deployment_agent_id, ""),
             ("private_link_id", &self.private_link_id, ""),
             ("proxy_agent_id", &self.proxy_agent_id, ""),
@@ -115,8 +122,13 @@ impl Extras {
                 return Err(ApiError::unsupported(field, &remedy));
             }
         }
-        if self.connect_card_config.is_some() {
-            return Err(ApiError::unsupported("connect_card_config", "Leave it out"));
+        let objects = [
+            ("external_secrets_keys_config", &self.external_secrets_keys_config),
+            ("destination_configuration", &self.destination_configuration),
+            ("connect_card_config", &self.connect_card_config),
+        ];
+        if let Some((field, _)) = objects.iter().find(|(_, object)| asks_for_something(object.as_ref())) {
+            return Err(ApiError::unsupported(field, "Leave it out"));
         }
         if let Some(pause) = self.pause_after_trial {
             extra.insert("pause_after_trial".to_owned(), pause.into());
@@ -130,6 +142,11 @@ impl Extras {
         }
         Ok(())
     }
+}
+
+/// Clients send `null` and `{}` for what was not set.
+pub(crate) fn asks_for_something(object: Option<&Map<String, Value>>) -> bool {
+    object.is_some_and(|object| object.values().any(|value| !value.is_null()))
 }
 
 impl Timing {
