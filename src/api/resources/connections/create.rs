@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::body::ConnectionBody;
 use super::events;
+use super::schedule::ScheduleField;
 use crate::api::config;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -55,8 +56,9 @@ pub(super) struct Timing {
     pub(super) daily_sync_time: Option<String>,
     /// `manual`: only on request.
     pub(super) schedule_type: Option<ScheduleKind>,
-    /// The three fields above in words: `every 15 minutes`, `every day at 03:00`, `manual`. Ours, not Fivetran's.
-    pub(super) schedule: Option<String>,
+    /// Instead of the three fields above: Fivetran's object, or words. Sent along with fields that say otherwise, it must
+    /// be one of the two that asks for a change.
+    pub(super) schedule: Option<ScheduleField>,
     /// `full`: everything at every sync. `incremental` (default): everything once, then changes. Ours, not Fivetran's.
     pub(super) sync_mode: Option<SyncMode>,
 }
@@ -154,14 +156,34 @@ impl Timing {
     pub(super) fn schedule(&self, present: Option<&Schedule>, zone: Zone) -> Result<Schedule> {
         let fields =
             self.sync_frequency.is_some() || self.daily_sync_time.is_some() || self.schedule_type.is_some();
-        if let Some(phrase) = &self.schedule {
-            if fields {
-                return Err(Error::invalid("The schedule is given twice")
-                    .field("schedule")
-                    .remedy("Send either schedule, or sync_frequency, daily_sync_time and schedule_type"));
+        let twice = || {
+            Error::invalid("The schedule is given twice")
+                .field("schedule")
+                .remedy("Send either schedule, or sync_frequency, daily_sync_time and schedule_type")
+        };
+        match &self.schedule {
+            None => self.by_fields(present, zone),
+            Some(ScheduleField::Phrase(_)) if fields => Err(twice()),
+            Some(ScheduleField::Phrase(phrase)) => Schedule::from_phrase(phrase, zone),
+            Some(ScheduleField::Object(object)) => {
+                let wanted = object.read(present, DEFAULT_FREQUENCY, zone)?;
+                if !fields {
+                    return Ok(wanted);
+                }
+                // Clients send back a connection as they read it, with one of the two changed.
+                let by_fields = self.by_fields(present, zone)?;
+                if wanted == by_fields || present == Some(&by_fields) {
+                    Ok(wanted)
+                } else if present == Some(&wanted) {
+                    Ok(by_fields)
+                } else {
+                    Err(twice())
+                }
             }
-            return Schedule::from_phrase(phrase, zone);
         }
+    }
+
+    fn by_fields(&self, present: Option<&Schedule>, zone: Zone) -> Result<Schedule> {
         let kind = self.schedule_type.or(present.map(|present| present.kind)).unwrap_or_default();
         let frequency = self.sync_frequency.or(present.map(|present| present.frequency_minutes));
         let kept_time = present

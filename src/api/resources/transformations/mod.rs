@@ -160,9 +160,10 @@ enum ScheduleKind {
     Cron,
 }
 
+/// A day of the week.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Day {
+pub(super) enum Day {
     Monday,
     Tuesday,
     Wednesday,
