@@ -169,10 +169,24 @@ fn memberships_of_users_and_teams_are_given_changed_listed_and_taken() {
     let add = json!({ "email": "Ada@example.com", "role": "Destination Reviewer" });
     assert_eq!(world.post(&format!("/v1/groups/{group}/users"), add).status, 200);
     let users = world.get(&format!("/v1/groups/{group}/users"));
+    let role_of = |email: &str| {
+        let users = world.get(&format!("/v1/groups/{group}/users"));
+        let users = users.data()["items"].as_array().unwrap().clone();
+        users.iter().find(|user| user["email"] == email).map(|user| user["role"].clone())
+    };
     assert_eq!(users.data()["items"].as_array().unwrap().len(), 2, "the owner and Ada");
+    assert_eq!(role_of("owner@localhost"), Some(json!("Account Administrator")));
+    assert_eq!(role_of("ada@example.com"), Some(json!("Destination Reviewer")));
     let stranger = json!({ "email": "x@example.com", "role": "Destination Reviewer" });
     world.post(&format!("/v1/groups/{group}/users"), stranger).refused(404, "NotFound_User", &["Invite"]);
-    assert_eq!(world.delete(&format!("/v1/groups/{group}/users/{ada}")).status, 200);
+    // The role in the account is another one, and gives way to the one in the group.
+    world.patch(&format!("/v1/users/{ada}"), json!({ "role": "Account Reviewer" }));
+    assert_eq!(role_of("ada@example.com"), Some(json!("Destination Reviewer")));
+    assert_eq!(world.get(&format!("/v1/users/{ada}")).data()["role"], "Account Reviewer");
+    let one = format!("/v1/groups/{group}/users/{ada}");
+    assert_eq!(world.delete(&one).status, 200);
+    assert_eq!(role_of("ada@example.com"), Some(json!("Account Reviewer")));
+    world.delete(&one).refused(404, "NotFound", &[&ada]);
 }
 
 #[test]
@@ -188,7 +202,10 @@ fn a_team_shares_its_roles_and_takes_them_away() {
     assert_eq!(status(), 403);
     world.post(&format!("/v1/teams/{team}/users"), json!({ "user_id": ada }));
     assert_eq!(status(), 200);
-    assert_eq!(world.get(&format!("{path}/users")).data()["items"].as_array().unwrap().len(), 2);
+    let users = world.get(&format!("{path}/users"));
+    assert_eq!(users.data()["items"].as_array().unwrap().len(), 2);
+    let roles = users.data()["items"].as_array().unwrap().iter().map(|user| user["role"].as_str().unwrap());
+    assert!(roles.into_iter().any(|role| role == "Destination Reviewer"), "the team's");
     assert_eq!(world.as_key(&key, "PATCH", &path, Some(json!({ "name": "x" }))).status, 403);
     assert_eq!(world.delete(&format!("/v1/teams/{team}/groups/{group}")).status, 200);
     assert_eq!(status(), 403);

@@ -89,7 +89,10 @@ pub(crate) fn routes() -> Vec<Route> {
             handler!(of_group => Items<UserBody>),
         )
         .query(PEOPLE)
-        .details("Users with a role in the group: their own, a team's, or one in the whole account."),
+        .details(
+            "Users with a role in the group: one given to them there, one in the whole account, or a team's. The first of \
+             these is the role that is shown.",
+        ),
         Route::new(
             Method::Post,
             OF_GROUP,
@@ -119,7 +122,7 @@ struct UserBody {
     invited: bool,
     picture: Option<String>,
     phone: Option<String>,
-    /// Account role; empty where they have none.
+    /// Account role, or their role in the group whose users are listed; empty where they have none.
     role: String,
     active: bool,
     /// When their key was last used, to the hour.
@@ -380,7 +383,9 @@ async fn add_to_group(services: &Services, call: &Call<'_>, new: GroupUser) -> A
 async fn remove_from_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
     let (group, user) = (call.part("group_id"), call.part("user_id"));
     if !services.control.leave(user, RoleScope::Destination, group).await? {
-        return Err(ApiError::not_found("Membership", user));
+        // Terraform takes exactly this code for "gone already".
+        let message = format!("User with id '{user}' was given no role in the group.");
+        return Err(ApiError::new(404, "NotFound", message));
     }
     Ok(Answer::done(format!("User with id '{user}' has been removed from the group")))
 }
