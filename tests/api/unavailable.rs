@@ -185,6 +185,24 @@ fn definitions_that_could_never_run_are_refused_with_the_field() {
             &[says],
         );
     }
+    let connection = world.connection(&world.group("Sea"), "elsewhere");
+    let mine = world.connection(&group, "shop");
+    let integrated = |names: Value| {
+        let mut schedule = json!({ "schedule_type": "INTEGRATED" });
+        schedule.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
+        with(transformation(id), "/schedule", schedule)
+    };
+    let kept = world.post("/v1/transformations", integrated(json!({ "connection_ids": [mine] })));
+    let path = format!("/v1/transformations/{}", kept.data()["id"].as_str().unwrap());
+    for (names, says) in [
+        (json!({ "connection_ids": [mine, "none"] }), "schedule.connection_ids[1]"),
+        (json!({ "connection_ids": [connection] }), "schedule.connection_ids[0]"),
+        (json!({ "transformation_ids": ["none"] }), "schedule.transformation_ids[0]"),
+    ] {
+        let body = integrated(names);
+        world.post("/v1/transformations", body.clone()).refused(400, "InvalidInput", &[says]);
+        world.patch(&path, json!({ "schedule": body["schedule"] })).refused(400, "InvalidInput", &[says]);
+    }
     world.post("/v1/transformations", transformation("none")).refused(
         404,
         "NotFound_TransformationProject",
