@@ -36,10 +36,18 @@ fn a_connector_type_describes_its_fields_with_one_type_each() {
     assert_eq!(config["type"], "object");
     assert_eq!(config["required"], json!(["host", "password", "schema_prefix"]));
     assert_eq!(config["properties"]["port"]["type"], "integer");
-    assert_eq!(config["properties"]["password"], json!({ "type": "string", "format": "password" }));
+    assert_eq!(
+        config["properties"]["password"],
+        json!({ "type": "string", "format": "password", "readonly": false, "nullable": false, "immutable": false })
+    );
+    let behaves =
+        |name: &str| (&config["properties"][name]["nullable"], &config["properties"][name]["immutable"]);
+    assert_eq!(behaves("port"), (&json!(true), &json!(false)));
+    assert_eq!(behaves("schema_prefix"), (&json!(false), &json!(true)));
     assert_eq!(config["properties"]["tunnel"]["properties"]["key"]["format"], "password");
     assert_eq!(config["properties"]["tokens"]["items"]["format"], "password");
-    assert!(!config.to_string().contains("$ref") && !config.to_string().contains("null"), "{config}");
+    let text = config.to_string();
+    assert!(!text.contains("$ref") && !text.contains("\"null\"") && !text.contains(":null"), "{config}");
     let mut stranger = request("GET", "/public/connector-types", None);
     stranger.headers.clear();
     let public = world.send(stranger);
@@ -79,6 +87,9 @@ fn every_real_connector_describes_its_fields_with_one_type_each() {
         for (name, field) in reply.data()["config"]["properties"].as_object().unwrap() {
             assert!(field["type"].is_string(), "{} {name}: {field}", connector.id);
         }
+        // What creating a connection refuses is refused by Terraform's plan already.
+        let required = reply.data()["config"]["required"].as_array().unwrap();
+        assert!(required.contains(&json!("schema_prefix")), "{}: {required:?}", connector.id);
     }
 }
 
