@@ -31,6 +31,12 @@ fn a_user_is_invited_until_their_key_is_used_and_refused_when_switched_off() {
         (data["invited"].clone(), data["verified"].clone(), data["logged_in_at"].is_null())
     };
     assert_eq!(state(), (json!(true), json!(false), true));
+    world.clock.advance_seconds(59 * 60);
+    assert_eq!(
+        world.get("/v1/users/owner").data()["logged_in_at"],
+        "2026-01-01T00:00:00.000000Z",
+        "asks just now"
+    );
     let made = world.post(&format!("{one}/api-key"), json!({}));
     assert_eq!(made.status, 201);
     let key = pair(&made);

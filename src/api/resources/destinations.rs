@@ -189,6 +189,16 @@ async fn found(services: &Services, id: &str) -> ApiResult<DestinationRecord> {
     services.control.destination(id).await?.ok_or_else(|| ApiError::not_found("Destination", id))
 }
 
+/// Clients send Fivetran's labels in lower case, too, and know them only in upper case. Others are their sender's own.
+fn normal_region(text: &str) -> String {
+    let label = text.to_ascii_uppercase();
+    if ["GCP_", "AWS_", "AZURE_"].iter().any(|cloud| label.starts_with(cloud)) {
+        label
+    } else {
+        text.to_owned()
+    }
+}
+
 /// `+2`, `2` and `02` are one offset, written `+2`.
 fn normal_offset(text: &str) -> Result<String> {
     Ok(match Zone::parse(text.trim(), false)?.utc_offset_minutes / 60 {
@@ -242,7 +252,7 @@ async fn create(
         service: new.service,
         config: config.clear,
         config_public: config.public,
-        region: new.region.unwrap_or_else(|| "GCP_US_EAST4".to_owned()),
+        region: normal_region(new.region.as_deref().unwrap_or("GCP_US_EAST4")),
         time_zone_offset,
         daylight_saving_time_enabled: new.daylight_saving_time_enabled.unwrap_or(false),
         setup_status,
@@ -267,7 +277,7 @@ async fn edit(
     for _ in 0..EDIT_ATTEMPTS {
         let mut destination = found(services, id).await?;
         if let Some(region) = &patch.region {
-            destination.region.clone_from(region);
+            destination.region = normal_region(region);
         }
         if let Some(offset) = &patch.time_zone_offset {
             destination.time_zone_offset = normal_offset(offset)?;

@@ -11,6 +11,7 @@ use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::api::timestamp::Timestamp;
+use crate::control::identity::LAST_USED_MICROS;
 use crate::control::users::{OWNER_USER, User, UserFilter};
 use crate::control::{ObjectKind, Scope};
 use crate::core::Error;
@@ -211,6 +212,15 @@ async fn found(services: &Services, call: &Call<'_>) -> ApiResult<User> {
     services.control.user(id).await?.ok_or_else(|| ApiError::not_found("User", id))
 }
 
+/// The root key is no row whose use is noted: of its owner it is known that they are here when they ask.
+fn shown(services: &Services, call: &Call<'_>, mut user: User) -> UserBody {
+    if user.id == OWNER_USER && call.caller.user_id.as_ref() == Some(&user.id) {
+        let now = services.ports.clock.now_micros();
+        user.logged_in_at = Some(now - now.rem_euclid(LAST_USED_MICROS));
+    }
+    UserBody::from(user)
+}
+
 /// A name that is more than blanks.
 pub(super) fn trimmed(field: &str, text: &str) -> ApiResult<String> {
     match text.trim() {
@@ -253,14 +263,14 @@ async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<Us
     let filter =
         UserFilter { active: active(call)?, has_key: yes_or_no(call, "has_api_key")?, group_id: None };
     let listing = services.control.users(&call.scope(Resource::User), &filter, &call.page()?).await?;
-    Answer::new("Users list retrieved successfully", &Items::of(listing, UserBody::from))
+    Answer::new("Users list retrieved successfully", &Items::of(listing, |user| shown(services, call, user)))
 }
 
 async fn of_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<UserBody>>> {
     let filter = UserFilter { active: active(call)?, has_key: None, group_id: Some(call.part("group_id")) };
     let everybody = Scope::all(&call.caller.account_id);
     let listing = services.control.users(&everybody, &filter, &call.page()?).await?;
-    Answer::new("Group users retrieved successfully", &Items::of(listing, UserBody::from))
+    Answer::new("Group users retrieved successfully", &Items::of(listing, |user| shown(services, call, user)))
 }
 
 async fn create(services: &Services, call: &Call<'_>, new: NewUser) -> ApiResult<Answer<UserBody>> {
@@ -293,7 +303,8 @@ async fn create(services: &Services, call: &Call<'_>, new: NewUser) -> ApiResult
 }
 
 async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<UserBody>> {
-    Answer::new("User details retrieved successfully", &UserBody::from(found(services, call).await?))
+    let user = found(services, call).await?;
+    Answer::new("User details retrieved successfully", &shown(services, call, user))
 }
 
 /// The root key speaks for the owner: nobody can take it away by changing or deleting them.
@@ -333,7 +344,7 @@ async fn edit(services: &Services, call: &Call<'_>, patch: UserPatch) -> ApiResu
     user.phone = patch.phone.unwrap_or(user.phone);
     user.picture = patch.picture.unwrap_or(user.picture);
     services.control.save_user(&user).await?;
-    Answer::new("User has been updated", &UserBody::from(user))
+    Answer::new("User has been updated", &shown(services, call, user))
 }
 
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
