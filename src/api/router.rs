@@ -29,7 +29,7 @@ pub async fn dispatch(services: &Services, mut request: ApiRequest) -> ApiRespon
     let mut allowance = None;
     let mut response = match serve(services, &request, &mut allowance).await {
         Ok(response) => response,
-        Err(error) => ApiResponse::from(error),
+        Err(error) => ApiResponse::from(error.in_words_of(&request.path)),
     };
     if let Some(Allowance { limit, remaining, .. }) = allowance {
         response.set("x-rate-limit", limit.to_string());

@@ -133,7 +133,7 @@ fn schemas_tables_and_columns_point_at_each_other_on_pages_of_any_size() {
     ids.dedup();
     assert_eq!(ids.len(), 6 + 3 + 2);
     world.get(&format!("{path}/tables?cursor=nonsense")).refused(400, "InvalidInput", &["cursor"]);
-    world.get("/v1/metadata/connectors/none/tables").refused(404, "NotFound_Connection", &["none"]);
+    world.get("/v1/metadata/connectors/none/tables").refused(404, "NotFound_Connector", &["none"]);
 }
 
 #[test]
