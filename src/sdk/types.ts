@@ -94,6 +94,21 @@ export interface ConnectionStatus {
 export type SyncFrequency = 1 | 5 | 15 | 30 | 60 | 120 | 180 | 360 | 480 | 720 | 1440
 export type SyncMode = 'full' | 'incremental'
 
+export type Weekday = 'MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY'
+
+/** When a connection syncs. */
+export interface ConnectionSchedule {
+  schedule_type: 'INTERVAL' | 'TIME_OF_DAY' | 'MANUAL'
+  /** Minutes, for INTERVAL. */
+  interval?: number
+  /** `HH:00` in the destination's time zone, for TIME_OF_DAY. */
+  time_of_day?: string
+  /** Only all seven. */
+  days_of_week?: Weekday[]
+  /** Not supported. */
+  cron?: string
+}
+
 export interface Connection {
   id: string
   group_id: string
@@ -109,6 +124,8 @@ export interface Connection {
   /** `HH:00` in the destination's time zone. */
   daily_sync_time: string | null
   schedule_type: 'auto' | 'manual'
+  /** The three fields above as one object. */
+  schedule: ConnectionSchedule | null
   /** Ours: the schedule in words. */
   schedule_phrase: string
   /** Ours. */
@@ -144,8 +161,8 @@ export interface NewConnection {
   sync_frequency?: SyncFrequency
   daily_sync_time?: string
   schedule_type?: 'auto' | 'manual'
-  /** Ours: the schedule in words, instead of the three fields above. */
-  schedule?: string
+  /** Instead of the three fields above: an object, or (ours) words. */
+  schedule?: string | ConnectionSchedule
   /** Ours. Default `incremental`. */
   sync_mode?: SyncMode
   /** What happens to new schemas, tables and columns. Default `ALLOW_ALL`. */
@@ -160,7 +177,7 @@ export interface ConnectionPatch {
   sync_frequency?: SyncFrequency
   daily_sync_time?: string
   schedule_type?: 'auto' | 'manual'
-  schedule?: string
+  schedule?: string | ConnectionSchedule
   sync_mode?: SyncMode
   schema_change_handling?: SchemaChangeHandling
   /** True reads all history again. */
@@ -561,7 +578,7 @@ export interface TransformationSchedule {
   cron?: string[]
   /** Minutes. */
   interval?: number
-  days_of_week?: ('MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY')[]
+  days_of_week?: Weekday[]
   /** `HH:00` or `HH:30`. */
   time_of_day?: string
   connection_ids?: string[]

@@ -152,6 +152,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         ] => return None,
         ["transformations", "package-metadata", ..] => return None,
         ["metadata", "connector-types", ..] => return None,
+        ["metadata", "connections"] | ["metadata", "connections", "{service}"] => return None,
         ["metadata", ..] => ("connections", 'r'),
         ["system-keys", ..] | ["external-logging", "account", ..] => {
             ("account", if kind == 'r' { 'r' } else { 'm' })
@@ -280,6 +281,46 @@ fn nobody_lets_others_into_a_team_that_may_do_more_than_they() {
     join().refused(403, "Forbidden", &["role"]);
     assert_eq!(world.delete(&format!("/v1/teams/{}/groups/{}", cast.team, cast.group)).status, 200);
     assert_eq!(join().status, 201);
+}
+
+#[test]
+fn whoever_manages_a_group_gives_away_what_is_in_it_and_nothing_else() {
+    let world = World::new();
+    let (own, other) = (cast(&world, "own"), cast(&world, "other"));
+    let limited = |resource: &str, filter: Value| json!({ "resource_type": resource, "access_level": "MANAGE", "resource_filter": filter });
+    let made = world.post(
+        "/v1/system-keys",
+        json!({ "name": "boss", "permissions": [
+            { "resource_type": "ACCOUNT", "access_level": "MANAGE" },
+            { "resource_type": "TEAM", "access_level": "MANAGE" },
+            limited("CONNECTOR", json!({ "group_ids": [own.group] })),
+            limited("DESTINATION", json!({ "group_ids": [own.group] })),
+        ] }),
+    );
+    let key = KeyPair {
+        id: String::new(),
+        api_key: made.data()["key"].as_str().unwrap().to_owned(),
+        api_secret: fivetran_do::core::redact::Secret::new(made.data()["secret"].as_str().unwrap()),
+    };
+    for (cast, status) in [(&own, 201), (&other, 403)] {
+        let role = json!({ "id": cast.connection, "role": "Connector Administrator" });
+        assert_eq!(world.post(&format!("/v1/teams/{}/connections", cast.team), role).status, 201);
+        let member = Some(json!({ "user_id": cast.user }));
+        let reply = world.as_key(&key, "POST", &format!("/v1/teams/{}/users", cast.team), member);
+        assert_eq!(reply.status, status, "{}", reply.json);
+    }
+    for (permission, status) in [
+        (limited("CONNECTOR", json!({ "ids": [own.connection] })), 201),
+        (limited("DESTINATION", json!({ "ids": [own.group] })), 201),
+        (limited("CONNECTOR", json!({ "ids": [own.connection, other.connection] })), 403),
+        (limited("CONNECTOR", json!({ "ids": ["none"] })), 403),
+        (limited("DESTINATION", json!({ "ids": [other.group] })), 403),
+        (limited("TRANSFORMATION", json!({ "ids": [own.transformation] })), 403),
+    ] {
+        let body = json!({ "name": permission.to_string(), "permissions": [permission] });
+        let reply = world.as_key(&key, "POST", "/v1/system-keys", Some(body));
+        assert_eq!(reply.status, status, "{}", reply.json);
+    }
 }
 
 #[test]

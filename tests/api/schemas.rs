@@ -112,6 +112,12 @@ fn bad_schema_edits_are_refused_and_change_nothing() {
             vec!["schema_change_handling", "BLOCK_ALL"],
         ),
         (json!({ "is_type_locked": true }), 400, "InvalidInput", vec!["is_type_locked"]),
+        (
+            table(json!({ "row_filter": { "name": "germans", "column_clauses": [] } })),
+            400,
+            "InvalidInput",
+            vec!["schemas.Public.tables.Users.row_filter"],
+        ),
     ];
     for (body, status, code, says) in cases {
         world.patch(&path, body).refused(status, code, &says);

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::harness::{World, request};
 
 fn project(group: &str) -> Value {
-    json!({ "group_id": group, "type": "DBT_CORE", "run_tests": true, "project_config": {
+    json!({ "group_id": group, "type": "DBT_CORE", "run_tests": false, "project_config": {
         "dbt_version": "1.9", "default_schema": "marts", "git_remote_url": "git@github.com:a/b.git", "threads": "4",
         "environment_vars": ["DBT_TARGET=x"] } })
 }
@@ -153,6 +153,7 @@ fn definitions_that_could_never_run_are_refused_with_the_field() {
     let projects = "/v1/transformation-projects";
     for (pointer, value, says) in [
         ("/group_id", json!(null), "group_id"),
+        ("/run_tests", json!(true), "run_tests"),
         ("/type", json!("QUICKSTART"), "type"),
         ("/type", json!("COALESCE"), "type"),
         ("/project_config", json!({}), "project_config.dbt_version"),
@@ -183,6 +184,24 @@ fn definitions_that_could_never_run_are_refused_with_the_field() {
             "InvalidInput",
             &[says],
         );
+    }
+    let connection = world.connection(&world.group("Sea"), "elsewhere");
+    let mine = world.connection(&group, "shop");
+    let integrated = |names: Value| {
+        let mut schedule = json!({ "schedule_type": "INTEGRATED" });
+        schedule.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
+        with(transformation(id), "/schedule", schedule)
+    };
+    let kept = world.post("/v1/transformations", integrated(json!({ "connection_ids": [mine] })));
+    let path = format!("/v1/transformations/{}", kept.data()["id"].as_str().unwrap());
+    for (names, says) in [
+        (json!({ "connection_ids": [mine, "none"] }), "schedule.connection_ids[1]"),
+        (json!({ "connection_ids": [connection] }), "schedule.connection_ids[0]"),
+        (json!({ "transformation_ids": ["none"] }), "schedule.transformation_ids[0]"),
+    ] {
+        let body = integrated(names);
+        world.post("/v1/transformations", body.clone()).refused(400, "InvalidInput", &[says]);
+        world.patch(&path, json!({ "schedule": body["schedule"] })).refused(400, "InvalidInput", &[says]);
     }
     world.post("/v1/transformations", transformation("none")).refused(
         404,

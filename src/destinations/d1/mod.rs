@@ -56,8 +56,8 @@ const CAPABILITIES: Capabilities =
 
 fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Destination>> {
     let database: Rc<dyn SqlDatabase> = match Config::parse(config)? {
-        Config::Binding(name) => {
-            ports.bindings.database(&name).map_err(|error| error.field("config.binding"))?
+        Config::Binding { name, field } => {
+            ports.bindings.database(&name).map_err(|error| error.field(format!("config.{field}")))?
         }
         Config::Http { endpoint, token } => {
             Rc::new(HttpDatabase::new(Rc::clone(&ports.http), endpoint, token))

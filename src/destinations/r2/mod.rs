@@ -80,7 +80,7 @@ impl R2 {
     }
 
     fn layout(&self, schema: &str, table: &str) -> Result<TableLayout> {
-        TableLayout::new(&self.config.prefix, schema, table)
+        TableLayout::new(self.config.prefix(), schema, table)
     }
 
     fn manifests(&self, schema: &str, table: &str) -> Result<ManifestStore> {
@@ -119,7 +119,7 @@ impl Destination for R2 {
             }
         };
         let probed = match self.nonce() {
-            Ok(nonce) => check::probe(&*store, &self.config.prefix, &nonce).await,
+            Ok(nonce) => check::probe(&*store, self.config.prefix(), &nonce).await,
             Err(error) => Err(error),
         };
         vec![check::verdict(FINDING, Ok(())), check::verdict(WRITING, probed)]

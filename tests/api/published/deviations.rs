@@ -94,6 +94,7 @@ pub const DEVIATIONS: &[(&str, &[&str])] = &[
         "required, and null for whoever never made a request: there is no true time to say",
         &["User.logged_in_at"],
     ),
+    ("newer than the published specification: go-fivetran and Terraform read it", &["Connection.schedule"]),
     (
         "ours, beside the published ones: when the clock starts it next, its schedule in words, whether syncs carry everything, \
          the column that says what is new",
