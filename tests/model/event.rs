@@ -51,6 +51,8 @@ pub enum Event {
     Unpause,
     /// The configuration is saved anew.
     Edit,
+    /// The schema settings are saved anew.
+    EditSettings,
     /// The connection is deleted, and another one made in its place once it is gone.
     DeleteConnection,
 }
@@ -90,6 +92,6 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Force),
         1 => Just(Event::Resync),
         1 => prop_oneof![3 => Just(Event::Pause), 3 => Just(Event::Unpause), 3 => Just(Event::Edit),
-            2 => Just(Event::DeleteConnection), 1 => Just(Event::Day)],
+            3 => Just(Event::EditSettings), 2 => Just(Event::DeleteConnection), 1 => Just(Event::Day)],
     ]
 }

@@ -173,6 +173,7 @@ impl Model {
             Event::Pause => self.pause(true),
             Event::Unpause => self.pause(false),
             Event::Edit => self.edit(),
+            Event::EditSettings => self.edit_settings(),
             Event::DeleteConnection => self.delete_connection(),
         }
     }
@@ -265,6 +266,19 @@ impl Model {
             let (due, state) = (DueChange::Keep, SyncStateChange::Keep);
             let saved = engine.control.save_connection(&found, Some(&json!({})), due, state, &[]).await?;
             if saved && !found.paused { RemoteSyncs::new(engine).restart(&connection).await } else { Ok(()) }
+        }));
+    }
+
+    /// As `PATCH schemas` does it: stored first, then the live run starts over.
+    fn edit_settings(&mut self) {
+        let engine = self.world.engine();
+        let connection = self.connection.clone();
+        self.workers.push(Box::pin(async move {
+            let Some(found) = engine.control.connection(&connection).await? else { return Ok(()) };
+            let (schemas, streams) = (BTreeMap::new(), BTreeMap::new());
+            engine.control.edit_stream_settings(&connection, &schemas, &streams, None).await?;
+            engine.ports.reach(FaultPoint::AfterSettings, &connection).await?;
+            if found.paused { Ok(()) } else { RemoteSyncs::new(engine).restart(&connection).await }
         }));
     }
 
