@@ -7,6 +7,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+
+use futures::future::{Either, select};
 
 use crate::core::limits::LEASE_MS;
 use crate::ports::Ports;
@@ -16,6 +20,10 @@ const LOOK_MS: u64 = 10;
 
 /// A turn not extended for this long belongs to an event the platform killed without running destructors.
 const LOST_AFTER_MS: i64 = LEASE_MS;
+
+/// A mover that has nothing else to beat for says this often that it is alive: three beats may be lost before its turn is.
+const BEAT_MS: u64 = 22_000;
+const _: () = assert!(BEAT_MS * 4 < LOST_AFTER_MS.unsigned_abs());
 
 /// A waiting worker that did not look for this long was killed while it waited. Far above [`LOOK_MS`], because a mover of
 /// data may keep the thread to itself for a second.
@@ -56,6 +64,21 @@ fn is_first(place: &Place, now_ms: i64) -> bool {
 pub(super) struct Turn(u64);
 
 impl Turn {
+    /// Does the work and keeps the turn meanwhile, however long either side of it is silent: a server that sorts a large table
+    /// sends its first row minutes later.
+    pub(super) async fn during<T>(&self, ports: &Ports, work: impl Future<Output = T>) -> T {
+        let beats = pin!(async {
+            loop {
+                ports.timer.sleep_ms(BEAT_MS).await;
+                self.extend(ports.clock.now_ms());
+            }
+        });
+        match select(pin!(work), beats).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => never,
+        }
+    }
+
     /// Says that the mover is alive.
     pub(super) fn extend(&self, now_ms: i64) {
         CURRENT.with(|current| {
