@@ -14,10 +14,10 @@ use fivetran_do::core::catalog::StreamName;
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::settings::{ColumnSettings, StreamSettings};
 use fivetran_do::destinations::registry::DESTINATIONS;
-use fivetran_do::engine::{Registry, RemoteSyncs, RunProgress, StartRequest, SyncControl, Trigger};
-use support::deployment::{define, sync};
+use fivetran_do::engine::{Registry, RemoteSyncs, RunProgress, SyncControl};
+use support::deployment::{define, sync, sync_until, work};
 use support::ledger::{self, IDS, Ledger};
-use support::world::{Step, Trap, World, finish};
+use support::world::{World, finish};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
@@ -38,44 +38,17 @@ fn world_of_a_full_ledger() -> (World, Rc<RefCell<Ledger>>) {
     (World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS }), ledger)
 }
 
-/// Starts a run and lets its workers work until one of them dies at that point.
-fn run_until(world: &World, connection: &str, point: FaultPoint) {
-    world.0.trap.set(Some((point, Trap::Kill)));
-    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
-    finish(RemoteSyncs::new(world.engine()).start(connection, request), PATIENCE).unwrap();
-    loop {
-        let message = world.0.queue.borrow_mut().pop().expect("a worker reaches the trap");
-        let mut worker = world.worker(message);
-        for _ in 0..PATIENCE {
-            match world.step(&mut worker) {
-                Step::Died => return,
-                Step::Waits => {}
-                Step::Ended(ended) => {
-                    ended.unwrap();
-                    break;
-                }
-            }
-        }
-    }
-}
-
 /// Lets the run go on, once the lease of whoever died is over, as far as it goes.
 fn heal(world: &World, connection: &str) -> RunProgress {
     world.advance(SILENCE);
     world.fire_alarms();
-    while let Some(message) = {
-        let message = world.0.queue.borrow_mut().pop();
-        message
-    } {
-        finish(world.worker(message), PATIENCE).unwrap();
-    }
+    work(world);
     finish(RemoteSyncs::new(world.engine()).progress(connection), PATIENCE).unwrap().unwrap()
 }
 
 fn values(world: &World) -> Vec<String> {
     world.0.analytics.with(|db| {
-        let name: String =
-            db.query_row("SELECT name FROM _fivetran_tables", [], |row| row.get(0)).unwrap();
+        let name: String = db.query_row("SELECT name FROM _fivetran_tables", [], |row| row.get(0)).unwrap();
         let mut select = db.prepare(&format!("SELECT value FROM \"{name}\"")).unwrap();
         select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     })
@@ -85,7 +58,7 @@ fn values(world: &World) -> Vec<String> {
 fn i6_a_column_that_is_hashed_from_now_on_does_not_go_on_flowing_though_nobody_told_the_run() {
     let (world, ledger) = world_of_a_full_ledger();
     let connection = finish(define(&world, "d1"), PATIENCE);
-    run_until(&world, &connection, FaultPoint::AfterCommit);
+    sync_until(&world, &connection, FaultPoint::AfterCommit);
     let (read, moved) = (ledger.borrow().handed_over, values(&world).len());
     assert!((1..IDS as usize).contains(&moved), "one chunk is there, and not all: {moved}");
 

@@ -49,8 +49,10 @@ impl Drop for Place {
 /// Whether the place is the first one of a living worker. Notes that this one lives.
 fn is_first(place: &Place, now_ms: i64) -> bool {
     WAITING.with_borrow_mut(|waiting| {
-        // A clock that went back makes nobody look gone, and one that went on makes everybody look again.
-        waiting.retain(|(number, seen)| *number == place.0 || now_ms.saturating_sub(*seen) < GONE_AFTER_MS);
+        // A clock that was put right, either way, makes everybody look again.
+        waiting.retain(|(number, seen)| {
+            *number == place.0 || now_ms.abs_diff(*seen) < GONE_AFTER_MS.unsigned_abs()
+        });
         match waiting.iter_mut().find(|(number, _)| *number == place.0) {
             Some((_, seen)) => *seen = now_ms,
             // It was taken for gone: it queues up again.
@@ -106,7 +108,10 @@ pub(super) async fn take(ports: &Ports) -> Turn {
     loop {
         let now = ports.clock.now_ms();
         let (holder, until) = CURRENT.with(Cell::get);
-        if is_first(&place, now) && (holder == 0 || until <= now) {
+        // The end of a turn further ahead than two of them was set under a clock that ran ahead: its mover says so again,
+        // should it live.
+        let lost = until <= now || until > now.saturating_add(2 * LOST_AFTER_MS);
+        if is_first(&place, now) && (holder == 0 || lost) {
             CURRENT.with(|current| current.set((place.0, now.saturating_add(LOST_AFTER_MS))));
             return Turn(place.0);
         }
