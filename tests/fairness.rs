@@ -6,14 +6,19 @@
 mod support;
 
 use std::cell::RefCell;
+use std::future::Future as _;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use async_trait::async_trait;
 use fivetran_do::core::Result;
+use fivetran_do::core::catalog::StreamName;
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::limits::CONSUMER_BUDGET_MS;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::protocol::{Message, SyncReply, SyncRequest, Task};
+use fivetran_do::engine::reconcile::{ReconcileRequest, Reconciler};
 use fivetran_do::engine::{Actors, Engine, Registry};
 use fivetran_do::ports::{Faults, Ports};
 use support::world::{Worker, World, border, finish, step};
@@ -140,4 +145,45 @@ fn a_run_reads_its_source_over_two_connections_at_once_unless_told_otherwise() {
     let SyncReply::Leased { order, .. } = lease() else { panic!("a second one may read") };
     assert!(matches!(order.task, Task::Read { .. }));
     assert!(matches!(lease(), SyncReply::Idle), "a third one may not");
+}
+
+#[test]
+fn a_comparison_whose_source_is_silent_for_minutes_keeps_its_turn() {
+    let crowd = Crowd::of(2);
+    let mut starts = crowd.world.0.queue.take();
+    let compared = connection_of(&starts[0]);
+    finish(crowd.worker(starts.remove(0)), PATIENCE).unwrap();
+    let before = crowd.moved();
+
+    let (control, ports) = (crowd.world.control(), crowd.world.ports());
+    let connection = finish(control.connection(&compared), PATIENCE).unwrap().unwrap();
+    let reconciler = Reconciler { control: &control, registry: crowd.world.0.registry, ports: &ports };
+    let request = ReconcileRequest {
+        stream: StreamName::new("public", "ledger"),
+        ranges: 1,
+        rows_per_range: 1_000,
+        from: None,
+    };
+    ledger::current().borrow_mut().silent = true;
+    let mut comparison = pin!(reconciler.reconcile(&connection, &request));
+    let mut wait = || {
+        for _ in 0..A_WHILE {
+            let waiting = comparison.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(waiting.is_pending(), "its source says nothing");
+        }
+    };
+    wait();
+    let mut other = crowd.worker(starts.remove(0));
+    // Two leases long.
+    for _ in 0..6 {
+        crowd.world.advance(30_000_000);
+        wait();
+        (0..A_WHILE).for_each(|_| assert!(step(&mut other).is_none()));
+    }
+    assert_eq!(crowd.moved(), before, "two moved data at once");
+
+    ledger::current().borrow_mut().silent = false;
+    assert!(finish(comparison, PATIENCE).unwrap().ranges.iter().all(|range| range.equal()));
+    finish(other, PATIENCE).unwrap();
+    assert!(crowd.moved().len() > before.len(), "now it is the other's turn");
 }

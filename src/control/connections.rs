@@ -18,7 +18,7 @@ use crate::ports::{SqlValue, Statement};
 const COLUMNS: &str = "id, group_id, service, schema_name, config_public, config_sealed, sync_mode, paused, \
     sync_frequency, daily_sync_time, schedule_type, schema_change_handling, extra, setup_state, setup_tests, \
     created_by, created_at, updated_at, sync_state, is_historical_sync, succeeded_at, failed_at, rescheduled_for, \
-    tasks, warnings, next_due_at";
+    tasks, warnings, next_due_at, settings_edits";
 
 /// A connection: one source feeding one schema (or schema prefix) of one group's destination.
 #[derive(Clone, Debug)]
@@ -75,6 +75,8 @@ pub struct Connection {
     pub warnings: Vec<Alert>,
     /// Next start by the clock, microseconds UTC; `None` for never.
     pub next_due_at: Option<i64>,
+    /// How often its schema settings were edited by hand.
+    pub settings_edits: u64,
 }
 
 /// What the setup tests concluded.
@@ -344,17 +346,6 @@ impl ControlPlane {
         Ok(results.first().is_some_and(|written| !written.rows.is_empty()))
     }
 
-    /// Sets what happens to new schemas, tables and columns.
-    ///
-    /// # Errors
-    /// When the database cannot be reached.
-    pub async fn set_schema_change_handling(&self, id: &str, policy: SchemaChangePolicy) -> Result<()> {
-        let sql = "UPDATE connections SET schema_change_handling = ?2, updated_at = MAX(?3, updated_at + 1) \
-            WHERE id = ?1";
-        self.db.query(Statement::new(sql, vec![id.into(), word(&policy)?, self.now().into()])).await?;
-        Ok(())
-    }
-
     /// Deletes a connection with everything kept about it (settings, versions, runs, log). False when there is none.
     /// What is still to be told of it, its deletion included, stays in the outbox.
     ///
@@ -418,5 +409,6 @@ fn read(row: &Row, vault: &Vault) -> Result<Connection> {
         tasks: row.json("tasks")?,
         warnings: row.json("warnings")?,
         next_due_at: row.optional_integer("next_due_at")?,
+        settings_edits: row.count("settings_edits")?,
     })
 }

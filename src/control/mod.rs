@@ -54,6 +54,7 @@ pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0003_scale.sql"),
     include_str!("../../migrations/0004_identity.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
+    include_str!("../../migrations/0006_settings_edits.sql"),
 );
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.

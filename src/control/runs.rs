@@ -198,15 +198,27 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Live runs without a sign of life since then, the most silent first: run id and connection id.
+    /// Live runs without a sign of life since then, the most silent first: run id and connection id. A sign of life later than
+    /// `until` was given under a clock that ran ahead and was put right since; it counts for nothing, unless the run rests
+    /// until that time.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn silent_runs(&self, before_micros: i64, limit: u32) -> Result<Vec<(String, String)>> {
+    pub async fn silent_runs(
+        &self,
+        since_micros: i64,
+        until_micros: i64,
+        limit: u32,
+    ) -> Result<Vec<(String, String)>> {
+        let forget = "UPDATE sync_runs SET active_at = ?1 - 1 WHERE state = 'RUNNING' AND active_at > ?2 \
+            AND NOT EXISTS (SELECT 1 FROM connections AS c WHERE c.id = connection_id AND c.rescheduled_for >= active_at)";
         let sql = "SELECT id, connection_id FROM sync_runs WHERE state = 'RUNNING' AND active_at < ?1 \
             ORDER BY active_at LIMIT ?2";
-        let params = vec![before_micros.into(), i64::from(limit).into()];
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let batch = vec![
+            Statement::new(forget, vec![since_micros.into(), until_micros.into()]),
+            Statement::new(sql, vec![since_micros.into(), i64::from(limit).into()]),
+        ];
+        let found = self.db.batch(batch).await?.into_iter().next_back().unwrap_or_default();
         found.rows.into_iter().map(Row).map(|row| Ok((row.text("id")?, row.text("connection_id")?))).collect()
     }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::ControlPlane;
-use super::connections::read_word;
+use super::connections::{read_word, word};
 use super::row::Row;
 use crate::core::Result;
 use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::schema_diff::diff;
-use crate::core::settings::{ConnectionSettings, SchemaSettings, StreamSettings};
-use crate::ports::Statement;
+use crate::core::settings::{ConnectionSettings, SchemaChangePolicy, SchemaSettings, StreamSettings};
+use crate::ports::{SqlValue, Statement};
 
 /// Bytes of JSON rows in one parameter: far below D1's 2 MB, even where one wide stream overshoots.
 const PARAMETER_BYTES: usize = 1_000_000;
@@ -213,29 +213,63 @@ impl ControlPlane {
         schemas: &BTreeMap<String, SchemaSettings>,
         streams: &BTreeMap<StreamName, StreamSettings>,
     ) -> Result<()> {
-        let mut rows = Vec::with_capacity(schemas.len() + streams.len());
-        for (schema, settings) in schemas {
-            rows.push(settings_row(schema, "", settings)?);
-        }
-        for (name, settings) in streams {
-            rows.push(settings_row(&name.schema, &name.table, settings)?);
-        }
-        let mut batch = Vec::new();
-        for parameter in parameters(rows) {
-            batch.push(Statement::new(
-                "INSERT INTO stream_settings (connection_id, schema_name, table_name, settings) \
-                 SELECT c.id, n.value ->> 'schema', n.value ->> 'table', n.value ->> 'settings' \
-                 FROM json_each(?2) AS n JOIN connections AS c ON c.id = ?1 WHERE TRUE \
-                 ON CONFLICT (connection_id, schema_name, table_name) DO UPDATE \
-                 SET settings = json_patch(stream_settings.settings, excluded.settings)",
-                vec![connection_id.into(), parameter.into()],
-            ));
-        }
+        let batch = merge(connection_id, schemas, streams)?;
         if !batch.is_empty() {
             self.db.batch(batch).await?;
         }
         Ok(())
     }
+
+    /// What a person sets by hand: as [`save_stream_settings`](Self::save_stream_settings), with the policy where it is
+    /// given. It is counted in the same transaction ([`Connection::settings_edits`](super::Connection::settings_edits)),
+    /// so a run that was planned before cannot go on, whoever fails to tell it.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; nothing is stored then.
+    pub async fn edit_stream_settings(
+        &self,
+        connection_id: &str,
+        schemas: &BTreeMap<String, SchemaSettings>,
+        streams: &BTreeMap<StreamName, StreamSettings>,
+        policy: Option<SchemaChangePolicy>,
+    ) -> Result<()> {
+        let mut batch = merge(connection_id, schemas, streams)?;
+        let policy = policy.as_ref().map(word).transpose()?.unwrap_or(SqlValue::Null);
+        batch.push(Statement::new(
+            "UPDATE connections SET settings_edits = settings_edits + 1, \
+             schema_change_handling = COALESCE(?2, schema_change_handling), updated_at = MAX(?3, updated_at + 1) \
+             WHERE id = ?1",
+            vec![connection_id.into(), policy, self.now().into()],
+        ));
+        self.db.batch(batch).await?;
+        Ok(())
+    }
+}
+
+/// The statements that merge settings into the stored ones.
+fn merge(
+    connection_id: &str,
+    schemas: &BTreeMap<String, SchemaSettings>,
+    streams: &BTreeMap<StreamName, StreamSettings>,
+) -> Result<Vec<Statement>> {
+    let mut rows = Vec::with_capacity(schemas.len() + streams.len());
+    for (schema, settings) in schemas {
+        rows.push(settings_row(schema, "", settings)?);
+    }
+    for (name, settings) in streams {
+        rows.push(settings_row(&name.schema, &name.table, settings)?);
+    }
+    let merged = |parameter: String| {
+        Statement::new(
+            "INSERT INTO stream_settings (connection_id, schema_name, table_name, settings) \
+             SELECT c.id, n.value ->> 'schema', n.value ->> 'table', n.value ->> 'settings' \
+             FROM json_each(?2) AS n JOIN connections AS c ON c.id = ?1 WHERE TRUE \
+             ON CONFLICT (connection_id, schema_name, table_name) DO UPDATE \
+             SET settings = json_patch(stream_settings.settings, excluded.settings)",
+            vec![connection_id.into(), parameter.into()],
+        )
+    };
+    Ok(parameters(rows).into_iter().map(merged).collect())
 }
 
 fn settings_row(schema: &str, table: &str, settings: &impl serde::Serialize) -> Result<String> {

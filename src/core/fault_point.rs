@@ -64,11 +64,13 @@ pub enum FaultPoint {
     AfterCancel,
     /// The definition of a connection is deleted; its objects are not.
     AfterDelete,
+    /// New schema settings are stored; the run that was planned under the old ones was not told.
+    AfterSettings,
 }
 
 impl FaultPoint {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AfterOpen,
         Self::AfterCreate,
         Self::AfterStart,
@@ -98,6 +100,7 @@ impl FaultPoint {
         Self::AfterAck,
         Self::AfterCancel,
         Self::AfterDelete,
+        Self::AfterSettings,
     ];
 
     /// Its name in tests and documents.
@@ -133,6 +136,7 @@ impl FaultPoint {
             Self::AfterAck => "after_ack",
             Self::AfterCancel => "after_cancel",
             Self::AfterDelete => "after_delete",
+            Self::AfterSettings => "after_settings",
         }
     }
 }

@@ -73,15 +73,17 @@ pub(super) fn as_planned(connection: Rc<Connection>, stream: &SelectedStream) ->
     }
     Err(Error::new(
         ErrorKind::Cancelled,
-        format!("the configuration of connection {} was changed while it was syncing", connection.id),
+        format!("the definition of connection {} was changed while it was syncing", connection.id),
     ))
 }
 
-/// Fingerprint of what a run reads from and how. Sealing takes a fresh nonce, so every change of the configuration gives
-/// another one; it tells nothing of the secrets.
+/// Fingerprint of what a run reads from and how, its schema settings included. Sealing takes a fresh nonce, so every change
+/// of the configuration gives another one; it tells nothing of the secrets. Decisions of the schema change policy are not in
+/// it: the run itself makes them.
 pub(super) fn definition(connection: &Connection) -> String {
     let mut hash = Sha256::new_with_prefix(connection.config.as_stored());
     hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);
+    hash.update(connection.settings_edits.to_be_bytes());
     hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");

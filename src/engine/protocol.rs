@@ -76,8 +76,8 @@ pub struct SelectedStream {
     pub request: StreamRequest,
     /// How its columns become the destination's, and the table that makes.
     pub selection: Selection,
-    /// Fingerprint of the connection's configuration when the run was planned. A run that goes on under another one
-    /// would mix two sources in one table.
+    /// Fingerprint of the connection's definition when the run was planned. A run that goes on under another one would mix
+    /// two sources in one table, or move a column in clear that is to be hashed.
     pub definition: String,
 }
 

@@ -45,8 +45,7 @@ impl Engine {
     /// When the control plane or the queue cannot be reached; the next minute tries again.
     pub async fn sweep(&self) -> Result<()> {
         let now = self.ports.clock.now_micros();
-        let silent_since = now.saturating_sub(SILENCE_MICROS);
-        let woken = self.wake(silent_since).await?;
+        let woken = self.wake(now).await?;
         let started = self.announce_due(now).await?;
         self.announce().await;
         self.control.tidy_deliveries(now).await?;
@@ -61,8 +60,9 @@ impl Engine {
     }
 
     /// Wakes runs that fell silent: how many.
-    async fn wake(&self, silent_since: i64) -> Result<usize> {
-        let silent = self.control.silent_runs(silent_since, MOST_SILENT).await?;
+    async fn wake(&self, now: i64) -> Result<usize> {
+        let (since, until) = (now.saturating_sub(SILENCE_MICROS), now.saturating_add(SILENCE_MICROS));
+        let silent = self.control.silent_runs(since, until, MOST_SILENT).await?;
         if silent.is_empty() {
             return Ok(0);
         }

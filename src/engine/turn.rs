@@ -7,6 +7,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+
+use futures::future::{Either, select};
 
 use crate::core::limits::LEASE_MS;
 use crate::ports::Ports;
@@ -16,6 +20,10 @@ const LOOK_MS: u64 = 10;
 
 /// A turn not extended for this long belongs to an event the platform killed without running destructors.
 const LOST_AFTER_MS: i64 = LEASE_MS;
+
+/// A mover that has nothing else to beat for says this often that it is alive: three beats may be lost before its turn is.
+const BEAT_MS: u64 = 22_000;
+const _: () = assert!(BEAT_MS * 4 < LOST_AFTER_MS.unsigned_abs());
 
 /// A waiting worker that did not look for this long was killed while it waited. Far above [`LOOK_MS`], because a mover of
 /// data may keep the thread to itself for a second.
@@ -41,8 +49,10 @@ impl Drop for Place {
 /// Whether the place is the first one of a living worker. Notes that this one lives.
 fn is_first(place: &Place, now_ms: i64) -> bool {
     WAITING.with_borrow_mut(|waiting| {
-        // A clock that went back makes nobody look gone, and one that went on makes everybody look again.
-        waiting.retain(|(number, seen)| *number == place.0 || now_ms.saturating_sub(*seen) < GONE_AFTER_MS);
+        // A clock that was put right, either way, makes everybody look again.
+        waiting.retain(|(number, seen)| {
+            *number == place.0 || now_ms.abs_diff(*seen) < GONE_AFTER_MS.unsigned_abs()
+        });
         match waiting.iter_mut().find(|(number, _)| *number == place.0) {
             Some((_, seen)) => *seen = now_ms,
             // It was taken for gone: it queues up again.
@@ -56,6 +66,21 @@ fn is_first(place: &Place, now_ms: i64) -> bool {
 pub(super) struct Turn(u64);
 
 impl Turn {
+    /// Does the work and keeps the turn meanwhile, however long either side of it is silent: a server that sorts a large table
+    /// sends its first row minutes later.
+    pub(super) async fn during<T>(&self, ports: &Ports, work: impl Future<Output = T>) -> T {
+        let beats = pin!(async {
+            loop {
+                ports.timer.sleep_ms(BEAT_MS).await;
+                self.extend(ports.clock.now_ms());
+            }
+        });
+        match select(pin!(work), beats).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => never,
+        }
+    }
+
     /// Says that the mover is alive.
     pub(super) fn extend(&self, now_ms: i64) {
         CURRENT.with(|current| {
@@ -83,7 +108,10 @@ pub(super) async fn take(ports: &Ports) -> Turn {
     loop {
         let now = ports.clock.now_ms();
         let (holder, until) = CURRENT.with(Cell::get);
-        if is_first(&place, now) && (holder == 0 || until <= now) {
+        // The end of a turn further ahead than two of them was set under a clock that ran ahead: its mover says so again,
+        // should it live.
+        let lost = until <= now || until > now.saturating_add(2 * LOST_AFTER_MS);
+        if is_first(&place, now) && (holder == 0 || lost) {
             CURRENT.with(|current| current.set((place.0, now.saturating_add(LOST_AFTER_MS))));
             return Turn(place.0);
         }

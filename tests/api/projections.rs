@@ -236,8 +236,16 @@ fn silent_runs_are_found_the_most_silent_first() {
     started(&world, &id, "r1", 1);
     started(&world, &id, "r2", 2);
     block_on(control.run_progress("r1", "reading", NEW_YEAR + MINUTE, &[])).unwrap();
-    assert_eq!(block_on(control.silent_runs(NEW_YEAR + 1, 9)).unwrap(), [("r2".to_owned(), id.clone())]);
-    assert_eq!(block_on(control.silent_runs(NEW_YEAR + 2 * MINUTE, 1)).unwrap(), [("r2".to_owned(), id)]);
+    let silent = |since, until, most| block_on(control.silent_runs(since, until, most)).unwrap();
+    let never = i64::MAX;
+    assert_eq!(silent(NEW_YEAR + 1, never, 9), [("r2".to_owned(), id.clone())]);
+    assert_eq!(silent(NEW_YEAR + 2 * MINUTE, never, 1), [("r2".to_owned(), id.clone())]);
+    // The clock of what r1 said was an hour ahead, and is right again.
+    block_on(control.run_progress("r1", "reading", NEW_YEAR + 60 * MINUTE, &[])).unwrap();
+    assert_eq!(silent(NEW_YEAR, NEW_YEAR + 2 * MINUTE, 9), [("r1".to_owned(), id.clone())]);
+    // A run that rests until then is not silent.
+    block_on(control.run_rests("r2", NEW_YEAR + 60 * MINUTE)).unwrap();
+    assert_eq!(silent(NEW_YEAR, NEW_YEAR + 2 * MINUTE, 9), [("r1".to_owned(), id)]);
 }
 
 #[test]

@@ -140,6 +140,24 @@ test("a run never goes on under another configuration than it was planned for, e
   await assertLanded(world, "d1", id, [table]);
 });
 
+test("i3_an_edit_of_schema_settings_that_was_cut_short_still_stops_the_run_it_was_made_in", async () => {
+  const { id, table } = await connect("d1");
+  const run = await stopped(id, "after_plan");
+  const caught = traps.arm(id, "after_settings");
+  const column = `schemas/public/tables/${table}/columns/secret`;
+  const edit = world.ok("PATCH", `/v1/connections/${id}/${column}`, { hashed: true }).catch(() => "lost");
+  await caught;
+  // The edit ends here, stored and not told to the run; the run's worker finds out by itself.
+  traps.release(500);
+  assert.equal(await edit, "lost");
+  await ended(id, run);
+  assert.equal((await world.progress(id)).state, "CANCELED");
+  await world.synced(id);
+  const db = await world.service.d1(DATABASE);
+  const count = `SELECT count(*) AS rows, sum(secret LIKE 'secret %') AS clear FROM p_${table}_public__${table}`;
+  assert.deepEqual(await db.prepare(count).first(), { rows: 20, clear: 0 });
+});
+
 test("a new schedule leaves a running sync alone", async () => {
   const { id, table } = await connect("d1");
   const run = await stopped(id);

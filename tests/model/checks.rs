@@ -10,7 +10,15 @@ use crate::support::world::finish;
 impl Model {
     pub(super) fn check_at_any_time(&mut self) -> Result<(), TestCaseError> {
         self.check_live_runs()?;
+        self.check_answers()?;
         self.check_cursor()
+    }
+
+    /// Nobody who starts, forces, pauses, edits or deletes is told of an error of ours.
+    fn check_answers(&self) -> Result<(), TestCaseError> {
+        let excuses = self.excuses.borrow();
+        prop_assert!(excuses.is_empty(), "a request ended in {excuses:?}");
+        Ok(())
     }
 
     /// I1: of all runs of a connection, one at most has work left.

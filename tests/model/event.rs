@@ -40,7 +40,8 @@ pub enum Event {
     Seconds(u16),
     /// More than a day passes: finished runs are purged.
     Day,
-    ClockBack(u8),
+    /// The clock was ahead by so many seconds and is put right.
+    ClockBack(u16),
     Sweep,
     Start,
     /// Two at once.
@@ -51,6 +52,8 @@ pub enum Event {
     Unpause,
     /// The configuration is saved anew.
     Edit,
+    /// The schema settings are saved anew.
+    EditSettings,
     /// The connection is deleted, and another one made in its place once it is gone.
     DeleteConnection,
 }
@@ -83,13 +86,13 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Restart),
         1 => Just(Event::Evict),
         4 => (1..200_u16).prop_map(Event::Seconds),
-        1 => (1..60_u8).prop_map(Event::ClockBack),
+        1 => prop_oneof![1..60_u16, 3_600..20_000_u16].prop_map(Event::ClockBack),
         2 => Just(Event::Sweep),
         2 => Just(Event::Start),
         1 => Just(Event::StartTwice),
         1 => Just(Event::Force),
         1 => Just(Event::Resync),
         1 => prop_oneof![3 => Just(Event::Pause), 3 => Just(Event::Unpause), 3 => Just(Event::Edit),
-            2 => Just(Event::DeleteConnection), 1 => Just(Event::Day)],
+            3 => Just(Event::EditSettings), 2 => Just(Event::DeleteConnection), 1 => Just(Event::Day)],
     ]
 }

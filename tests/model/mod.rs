@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use fivetran_do::control::{DueChange, SyncStateChange};
+use fivetran_do::core::ErrorKind;
 use fivetran_do::core::catalog::StreamName;
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::settings::{StreamSettings, TableSyncMode};
@@ -81,6 +82,8 @@ pub struct Model {
     compared: (String, u64),
     /// Runs that are over.
     over: RefCell<BTreeSet<String>>,
+    /// What people were told who could have done nothing about it.
+    excuses: Rc<RefCell<Vec<String>>>,
 }
 
 impl Model {
@@ -109,7 +112,22 @@ impl Model {
             answered: Rc::default(),
             compared: Default::default(),
             over: RefCell::default(),
+            excuses: Rc::default(),
         }
+    }
+
+    /// What a person asked for. Whatever else is going on, it ends well or in an error that says what to do.
+    fn ask(&mut self, request: impl Future<Output = fivetran_do::core::Result<()>> + 'static) {
+        let excuses = self.excuses.clone();
+        self.workers.push(Box::pin(async move {
+            let answer = request.await;
+            if let Err(error) = &answer
+                && error.kind() == ErrorKind::Internal
+            {
+                excuses.borrow_mut().push(error.chain());
+            }
+            answer
+        }));
     }
 
     /// Lets one event happen, and checks what must hold at any time.
@@ -161,7 +179,12 @@ impl Model {
             Event::Evict => self.world.evict(),
             Event::Seconds(seconds) => self.pass(i64::from(seconds) * 1_000_000),
             Event::Day => self.pass(DAY),
-            Event::ClockBack(seconds) => self.world.advance(-i64::from(seconds) * 1_000_000),
+            Event::ClockBack(seconds) => {
+                let back = i64::from(seconds) * 1_000_000;
+                self.world.advance(-back);
+                // A delay is a span of time, whatever the clock shows.
+                self.held.iter_mut().for_each(|(until, _)| *until -= back);
+            }
             Event::Sweep => self.workers.push(self.world.sweeper()),
             Event::Start => self.request(Trigger::Manual, false),
             Event::StartTwice => {
@@ -173,6 +196,7 @@ impl Model {
             Event::Pause => self.pause(true),
             Event::Unpause => self.pause(false),
             Event::Edit => self.edit(),
+            Event::EditSettings => self.edit_settings(),
             Event::DeleteConnection => self.delete_connection(),
         }
     }
@@ -233,13 +257,13 @@ impl Model {
         let engine = self.world.engine();
         let connection = self.connection.clone();
         let request = StartRequest { trigger, due_at: None, force, scope: None };
-        self.workers.push(Box::pin(async move {
+        self.ask(async move {
             // As the API: it starts nothing that is switched off.
             if engine.control.connection(&connection).await?.is_none_or(|found| found.paused) {
                 return Ok(());
             }
             RemoteSyncs::new(engine).start(&connection, request).await.map(|_| ())
-        }));
+        });
     }
 
     /// As `PATCH paused` does it: stored first, then the live run is stopped.
@@ -247,32 +271,45 @@ impl Model {
         let engine = self.world.engine();
         let connection = self.connection.clone();
         let due = DueChange::Set((!paused).then(|| self.world.0.now.get()));
-        self.workers.push(Box::pin(async move {
+        self.ask(async move {
             let Some(mut found) = engine.control.connection(&connection).await? else { return Ok(()) };
             found.paused = paused;
             let change = if paused { SyncStateChange::Pause } else { SyncStateChange::Resume };
             let saved = engine.control.save_connection(&found, None, due, change, &[]).await?;
             if saved && paused { RemoteSyncs::new(engine).cancel(&connection).await } else { Ok(()) }
-        }));
+        });
     }
 
     /// As `PATCH config` does it: stored first, then the live run starts over.
     fn edit(&mut self) {
         let engine = self.world.engine();
         let connection = self.connection.clone();
-        self.workers.push(Box::pin(async move {
+        self.ask(async move {
             let Some(found) = engine.control.connection(&connection).await? else { return Ok(()) };
             let (due, state) = (DueChange::Keep, SyncStateChange::Keep);
             let saved = engine.control.save_connection(&found, Some(&json!({})), due, state, &[]).await?;
             if saved && !found.paused { RemoteSyncs::new(engine).restart(&connection).await } else { Ok(()) }
-        }));
+        });
+    }
+
+    /// As `PATCH schemas` does it: stored first, then the live run starts over.
+    fn edit_settings(&mut self) {
+        let engine = self.world.engine();
+        let connection = self.connection.clone();
+        self.ask(async move {
+            let Some(found) = engine.control.connection(&connection).await? else { return Ok(()) };
+            let (schemas, streams) = (BTreeMap::new(), BTreeMap::new());
+            engine.control.edit_stream_settings(&connection, &schemas, &streams, None).await?;
+            engine.ports.reach(FaultPoint::AfterSettings, &connection).await?;
+            if found.paused { Ok(()) } else { RemoteSyncs::new(engine).restart(&connection).await }
+        });
     }
 
     /// As `DELETE` does it.
     fn delete_connection(&mut self) {
         let engine = self.world.engine();
         let (connection, answered) = (self.connection.clone(), self.answered.clone());
-        self.workers.push(Box::pin(async move {
+        self.ask(async move {
             let syncs = RemoteSyncs::new(engine.clone());
             if engine.control.connection(&connection).await?.is_some() {
                 syncs.cancel(&connection).await?;
@@ -282,7 +319,7 @@ impl Model {
             syncs.forget(&connection).await?;
             answered.borrow_mut().insert(connection);
             Ok(())
-        }));
+        });
     }
 
     /// A connection of the same name takes the place of one that was deleted, and its tables over.

@@ -4,11 +4,12 @@ use fivetran_do::connectors::SyncMode;
 use fivetran_do::control::SetupState;
 use fivetran_do::control::connections::NewConnection;
 use fivetran_do::control::destinations::NewDestination;
+use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::schedule::ScheduleKind;
 use fivetran_do::engine::{RemoteSyncs, RunProgress, StartRequest, SyncControl, Trigger};
 use serde_json::json;
 
-use super::world::{World, finish};
+use super::world::{Step, Trap, World, finish};
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;
@@ -82,12 +83,35 @@ pub async fn define_connection_to(world: &World, group: &str, prefix: &str) -> S
 /// Syncs a connection, all its messages handled one after the other, and gives how the run ended.
 pub fn sync(world: &World, connection: &str) -> RunProgress {
     let syncs = RemoteSyncs::new(world.engine());
-    let request = StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None };
-    finish(syncs.start(connection, request), PATIENCE).unwrap();
+    finish(syncs.start(connection, by_hand()), PATIENCE).unwrap();
+    work(world);
+    finish(syncs.progress(connection), PATIENCE).unwrap().unwrap()
+}
+
+/// Handles all messages, one after the other.
+pub fn work(world: &World) {
     loop {
         let message = world.0.queue.borrow_mut().pop();
-        let Some(message) = message else { break };
+        let Some(message) = message else { return };
         finish(world.worker(message), PATIENCE).unwrap();
     }
-    finish(syncs.progress(connection), PATIENCE).unwrap().unwrap()
+}
+
+/// Starts a sync, and handles its messages until a worker dies at that point.
+pub fn sync_until(world: &World, connection: &str, point: FaultPoint) {
+    world.0.trap.set(Some((point, Trap::Kill)));
+    finish(RemoteSyncs::new(world.engine()).start(connection, by_hand()), PATIENCE).unwrap();
+    loop {
+        let message = world.0.queue.borrow_mut().pop().expect("a worker reaches the trap");
+        let mut worker = world.worker(message);
+        let ended = (0..PATIENCE).map(|_| world.step(&mut worker)).find(|step| !matches!(step, Step::Waits));
+        match ended.expect("a worker comes to an end") {
+            Step::Ended(ended) => ended.unwrap(),
+            _ => return,
+        }
+    }
+}
+
+fn by_hand() -> StartRequest {
+    StartRequest { trigger: Trigger::Manual, due_at: None, force: false, scope: None }
 }

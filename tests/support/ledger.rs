@@ -63,13 +63,18 @@ pub fn install() -> Rc<RefCell<Ledger>> {
     ledger
 }
 
+/// The ledger of this thread.
+pub fn current() -> Rc<RefCell<Ledger>> {
+    LEDGER.with(|slot| slot.borrow().clone())
+}
+
 pub static CONNECTOR: ConnectorType = ConnectorType {
     id: "ledger",
     name: "Ledger",
     category: "Database",
     description: "A source under the test's control.",
     config_schema: || schemars::json_schema!({"type": "object"}),
-    open: |_, _| Ok(Box::new(LedgerSource(LEDGER.with(|slot| slot.borrow().clone())))),
+    open: |_, _| Ok(Box::new(LedgerSource(current()))),
 };
 
 impl Ledger {

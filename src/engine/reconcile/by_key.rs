@@ -8,14 +8,12 @@ use crate::connectors::{BatchSink, KeyScan};
 use crate::core::compare::Tally;
 use crate::core::{Error, Result, text};
 use crate::destinations::KeyRange;
-use crate::engine::turn::Turn;
 use crate::ports::Ports;
 
 /// Compares ranges after a key until there are enough, the time is up, or the source ends. The last range has no upper
 /// bound, so what the destination has beyond the source's last key is in it.
 pub(super) async fn compare(
     ports: &Ports,
-    turn: &Turn,
     sides: Sides,
     request: &ReconcileRequest,
     mut after: Option<Vec<String>>,
@@ -26,9 +24,7 @@ pub(super) async fn compare(
         let range = one(&sides, request, after.take()).await?;
         after.clone_from(&range.to_key);
         ranges.push(range);
-        let now = ports.clock.now_ms();
-        turn.extend(now);
-        if after.is_none() || ranges.len() >= request.ranges || now >= stop_at {
+        if after.is_none() || ranges.len() >= request.ranges || ports.clock.now_ms() >= stop_at {
             break after;
         }
     };

@@ -165,10 +165,19 @@ impl Reconciler<'_> {
         };
         // Moves data as a chunk does, so it takes its turn (I9).
         let turn = turn::take(self.ports).await;
+        turn.during(self.ports, self.compare(ordered, sides, request)).await
+    }
+
+    async fn compare(
+        &self,
+        ordered: bool,
+        sides: Sides,
+        request: &ReconcileRequest,
+    ) -> Result<ReconcileReport> {
         match (ordered, &request.from) {
-            (true, None) => by_key::compare(self.ports, &turn, sides, request, None).await,
+            (true, None) => by_key::compare(self.ports, sides, request, None).await,
             (true, Some(Position::Key(key))) => {
-                by_key::compare(self.ports, &turn, sides, request, Some(key.clone())).await
+                by_key::compare(self.ports, sides, request, Some(key.clone())).await
             }
             (false, None) => by_hash::compare(sides, request, 0).await,
             (false, Some(Position::Hash(hash))) => match u128::from_str_radix(hash, 16) {

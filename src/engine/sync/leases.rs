@@ -12,11 +12,26 @@ use super::{LEASE, Sync};
 
 /// The orders a worker may have at ?1: waiting ones whose back-off is over and leased ones whose worker fell silent.
 /// ?2 says whether the source has room for one more reader. Chunks marked `after_all` wait for their stream's others.
-const ELIGIBLE: &str = "FROM orders o WHERE o.state <> 'done' \
-    AND ((o.state = 'pending' AND o.not_before <= ?1) OR (o.state = 'leased' AND o.lease_until <= ?1)) \
-    AND (?2 OR o.kind NOT IN ('read', 'plan_stream', 'plan_run')) \
-    AND (o.after_all = 0 OR NOT EXISTS (SELECT 1 FROM orders p WHERE p.stream = o.stream AND p.kind = 'read' \
-         AND p.after_all = 0 AND p.state <> 'done'))";
+///
+/// A back-off further ahead than one can be was set under a clock that ran ahead and was put right since. It counts as over:
+/// nobody shall wait for hours that never were.
+fn eligible() -> String {
+    let held = held();
+    format!(
+        "FROM orders o WHERE o.state <> 'done' \
+         AND CASE o.state WHEN 'leased' THEN NOT {held} ELSE o.not_before NOT BETWEEN ?1 + 1 \
+             AND ?1 + 1000 * ({CEILING_MS} + COALESCE(o.error ->> 'retry_after_ms', 0)) END \
+         AND (?2 OR o.kind NOT IN ('read', 'plan_stream', 'plan_run')) \
+         AND (o.after_all = 0 OR NOT EXISTS (SELECT 1 FROM orders p WHERE p.stream = o.stream AND p.kind = 'read' \
+              AND p.after_all = 0 AND p.state <> 'done'))"
+    )
+}
+
+/// Whether a leased order has its worker at ?1. A lease that ends later than two of them from now does not count, for the
+/// reason above; two, because a clock that is put right by a second must not take their work from the living.
+fn held() -> String {
+    format!("lease_until BETWEEN ?1 + 1 AND ?1 + {}", 2 * LEASE)
+}
 
 /// An order that may be handed out.
 struct Eligible {
@@ -30,23 +45,24 @@ struct Eligible {
 impl Sync<'_> {
     /// How many more workers the source takes right now.
     pub(super) fn room_for_source_work(&self, now: i64) -> Result<u32> {
-        let busy = self.state.number(
-            "SELECT COUNT(*) FROM orders WHERE state = 'leased' AND lease_until > ?1 \
-             AND kind IN ('read', 'plan_stream', 'plan_run')",
-            &[now.into()],
-        )?;
+        let busy = format!(
+            "SELECT COUNT(*) FROM orders WHERE state = 'leased' AND {} AND kind IN ('read', 'plan_stream', 'plan_run')",
+            held()
+        );
+        let busy = self.state.number(&busy, &[now.into()])?;
         let most = u64::from(self.state.max_parallel_reads()?);
         Ok(u32::try_from(most.saturating_sub(busy)).unwrap_or(u32::MAX))
     }
 
     /// How many workers could start something now.
     pub(super) fn eligible_count(&self, now: i64, room: u32) -> Result<u32> {
-        let other = self.state.number(&format!("SELECT COUNT(*) {ELIGIBLE}"), &[now.into(), false.into()])?;
+        let eligible = eligible();
+        let other = self.state.number(&format!("SELECT COUNT(*) {eligible}"), &[now.into(), false.into()])?;
         let source = if room == 0 {
             0
         } else {
             let sql = format!(
-                "SELECT COUNT(*) FROM (SELECT 1 {ELIGIBLE} AND o.kind IN ('read', 'plan_stream', 'plan_run') \
+                "SELECT COUNT(*) FROM (SELECT 1 {eligible} AND o.kind IN ('read', 'plan_stream', 'plan_run') \
                  LIMIT {room})"
             );
             self.state.number(&sql, &[now.into(), true.into()])?
@@ -87,7 +103,8 @@ impl Sync<'_> {
     fn next_eligible(&self, now: i64) -> Result<Option<Eligible>> {
         let room = self.room_for_source_work(now)? > 0;
         let sql = format!(
-            "SELECT o.id, o.kind, COALESCE(o.stream, -1), o.attempt {ELIGIBLE} ORDER BY o.rank, o.id LIMIT 1"
+            "SELECT o.id, o.kind, COALESCE(o.stream, -1), o.attempt {} ORDER BY o.rank, o.id LIMIT 1",
+            eligible()
         );
         let rows = self.state.sql.exec(&sql, &[now.into(), room.into()])?;
         let Some(row) = rows.first().map(|row| Row(row)) else { return Ok(None) };

@@ -21,6 +21,7 @@ use crate::api::response::Answer;
 use crate::control::LogEvent;
 use crate::core::Error;
 use crate::core::catalog::StreamName;
+use crate::core::fault_point::FaultPoint;
 use crate::core::settings::{
     ColumnSettings, ConnectionSettings, SchemaChangePolicy, SchemaSettings, StreamSettings, TableSyncMode,
     Target, select,
@@ -149,11 +150,11 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
         check(&known, name)?;
     }
     let id = &known.connection.id;
-    services.control.save_stream_settings(id, &change.schemas, &change.streams).await?;
-    if let Some(policy) = update.schema_change_handling {
-        services.control.set_schema_change_handling(id, policy).await?;
-    }
-    // A column that was switched off or hashed a moment ago must not go on flowing.
+    let policy = update.schema_change_handling;
+    services.control.edit_stream_settings(id, &change.schemas, &change.streams, policy).await?;
+    services.ports.reach(FaultPoint::AfterSettings, id).await?;
+    // A column that was switched off or hashed a moment ago must not go on flowing. The live run would notice by itself; this
+    // is for those who wait for what they set.
     services.syncs.restart(id).await?;
     let id = call.part("connection_id");
     log(services, call, id, &change).await?;

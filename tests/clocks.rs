@@ -1,0 +1,40 @@
+//! A clock that was hours ahead and is put right.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use fivetran_do::core::fault_point::FaultPoint;
+use fivetran_do::destinations::registry::DESTINATIONS;
+use fivetran_do::engine::{Registry, RemoteSyncs, SyncControl};
+use support::deployment::{define, sync_until, work};
+use support::ledger;
+use support::world::{World, finish};
+
+static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
+
+/// More borders than any single call crosses.
+const PATIENCE: usize = 100_000;
+
+const MINUTE: i64 = 60_000_000;
+
+#[test]
+fn a_run_whose_worker_died_under_a_clock_hours_ahead_goes_on_within_minutes_of_the_right_time() {
+    for point in [FaultPoint::AfterLease, FaultPoint::AfterPlan, FaultPoint::AfterCommit] {
+        let _ledger = ledger::install();
+        let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+        let connection = finish(define(&world, "d1"), PATIENCE);
+        sync_until(&world, &connection, point);
+        world.0.queue.borrow_mut().clear();
+        world.advance(-300 * MINUTE);
+        for _ in 0..4 {
+            world.advance(MINUTE);
+            world.fire_alarms();
+            finish(world.engine().sweep(), PATIENCE).unwrap();
+            work(&world);
+        }
+        let run = finish(RemoteSyncs::new(world.engine()).progress(&connection), PATIENCE).unwrap().unwrap();
+        assert_eq!(run.state, "SUCCESSFUL", "{point:?}: {run:?}");
+    }
+}

@@ -1,0 +1,82 @@
+//! A definition that changes while a run is live, and nobody who comes to tell the run: what a crash between storing an edit
+//! and starting the run over leaves.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use fivetran_do::core::catalog::StreamName;
+use fivetran_do::core::fault_point::FaultPoint;
+use fivetran_do::core::settings::{ColumnSettings, StreamSettings};
+use fivetran_do::destinations::registry::DESTINATIONS;
+use fivetran_do::engine::{Registry, RemoteSyncs, RunProgress, SyncControl};
+use support::deployment::{define, sync, sync_until, work};
+use support::ledger::{self, IDS, Ledger};
+use support::world::{World, finish};
+
+static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
+
+/// More borders than any single call crosses.
+const PATIENCE: usize = 100_000;
+
+/// Longer than a lease.
+const SILENCE: i64 = 100_000_000;
+
+fn world_of_a_full_ledger() -> (World, Rc<RefCell<Ledger>>) {
+    let ledger = ledger::install();
+    {
+        let mut ledger = ledger.borrow_mut();
+        let transaction = ledger.begin();
+        (0..IDS).for_each(|id| ledger.write(transaction, id, format!("secret {id}")));
+        ledger.commit(transaction);
+    }
+    (World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS }), ledger)
+}
+
+/// Lets the run go on, once the lease of whoever died is over, as far as it goes.
+fn heal(world: &World, connection: &str) -> RunProgress {
+    world.advance(SILENCE);
+    world.fire_alarms();
+    work(world);
+    finish(RemoteSyncs::new(world.engine()).progress(connection), PATIENCE).unwrap().unwrap()
+}
+
+fn values(world: &World) -> Vec<String> {
+    world.0.analytics.with(|db| {
+        let name: String = db.query_row("SELECT name FROM _fivetran_tables", [], |row| row.get(0)).unwrap();
+        let mut select = db.prepare(&format!("SELECT value FROM \"{name}\"")).unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    })
+}
+
+#[test]
+fn i6_a_column_that_is_hashed_from_now_on_does_not_go_on_flowing_though_nobody_told_the_run() {
+    let (world, ledger) = world_of_a_full_ledger();
+    let connection = finish(define(&world, "d1"), PATIENCE);
+    sync_until(&world, &connection, FaultPoint::AfterCommit);
+    let (read, moved) = (ledger.borrow().handed_over, values(&world).len());
+    assert!((1..IDS as usize).contains(&moved), "one chunk is there, and not all: {moved}");
+
+    let hashed = ColumnSettings { hashed: Some(true), ..ColumnSettings::default() };
+    let settings = StreamSettings {
+        resync: Some("Hashing of column 'value' was switched on or off".into()),
+        columns: BTreeMap::from([("value".to_owned(), hashed)]),
+        ..StreamSettings::default()
+    };
+    let streams = BTreeMap::from([(StreamName::new("public", "ledger"), settings)]);
+    let edit = world.control();
+    finish(edit.edit_stream_settings(&connection, &BTreeMap::new(), &streams, None), PATIENCE).unwrap();
+
+    assert_eq!(heal(&world, &connection).state, "CANCELED");
+    assert_eq!(ledger.borrow().handed_over, read, "something was read under the old settings");
+    assert_eq!(values(&world).len(), moved);
+    assert_eq!(sync(&world, &connection).state, "SUCCESSFUL");
+    let values = values(&world);
+    assert_eq!(values.len(), IDS as usize);
+    assert!(values.iter().all(|value| !value.contains("secret")), "{values:?}");
+}
