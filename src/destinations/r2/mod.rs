@@ -6,6 +6,7 @@
 mod cells;
 mod check;
 mod chunk;
+mod compact;
 mod config;
 mod encoder;
 mod history;
