@@ -77,10 +77,10 @@ pub(super) fn as_planned(connection: Rc<Connection>, stream: &SelectedStream) ->
     ))
 }
 
-/// Fingerprint of what a run reads from and how. Sealing takes a fresh nonce, so every change of the configuration gives
-/// another one; it tells nothing of the secrets.
+/// Fingerprint of what a run reads from and how. It changes with every change of the configuration, is the same when that
+/// is only sealed anew, and tells nothing of the secrets.
 pub(super) fn definition(connection: &Connection) -> String {
-    let mut hash = Sha256::new_with_prefix(connection.config.as_stored());
+    let mut hash = Sha256::new_with_prefix(&connection.config_mark);
     hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);
     hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a string cannot fail.

@@ -18,6 +18,7 @@ import { SystemKeysResource } from './resources/system_keys.js'
 import { TeamsResource } from './resources/teams.js'
 import { TransformationsResource } from './resources/transformations.js'
 import { UsersResource } from './resources/users.js'
+import { VaultResource } from './resources/vault.js'
 import { WebhooksResource } from './resources/webhooks.js'
 
 export interface FivetranOptions {
@@ -65,6 +66,7 @@ export class Fivetran {
   readonly teams: TeamsResource
   readonly roles: RolesResource
   readonly systemKeys: SystemKeysResource
+  readonly vault: VaultResource
   readonly #transport: Transport
   readonly #provisioner: Provisioner
   readonly #completed = new Listeners<SyncCompleteEvent>()
@@ -84,6 +86,7 @@ export class Fivetran {
     this.teams = new TeamsResource(transport)
     this.roles = new RolesResource(transport)
     this.systemKeys = new SystemKeysResource(transport)
+    this.vault = new VaultResource(transport)
     this.#transport = transport
     this.#provisioner = new Provisioner(this, options.env)
   }
