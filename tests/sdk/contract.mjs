@@ -18,6 +18,8 @@ export const ANSWERS = [
   ["SchemaConfig", "get /v1/connections/{connection_id}/schemas"],
   ["Run", "get /v1/connections/{connection_id}/runs/{run_id}"],
   ["RunProgress", "get /v1/connections/{connection_id}/progress", "run"],
+  ["StartedSync", "post /v1/connections/{connection_id}/sync"],
+  ["StartedSync", "post /v1/connections/{connection_id}/resync"],
   ["Reconciliation", "post /v1/connections/{connection_id}/reconcile"],
   ["Page<LogEvent>", "get /v1/connections/{connection_id}/logs"],
   ["Page<SchemaVersion>", "get /v1/connections/{connection_id}/schema-versions"],
