@@ -36,7 +36,7 @@ enum Of {
     /// The objects that the body names.
     InBody(Resource, Access),
     Everything,
-    Deployment,
+    Deployment(Access),
 }
 
 impl Needs {
@@ -47,11 +47,13 @@ impl Needs {
     /// All rights to everything in the account.
     pub(crate) const EVERYTHING: Self = Self::of(Of::Everything);
 
-    /// To look at the account that owns the deployment: what the route tells is about all accounts.
-    pub(crate) const DEPLOYMENT: Self = Self::of(Of::Deployment);
-
     const fn of(of: Of) -> Self {
         Self { of, body: &[], finishes: false }
+    }
+
+    /// The right to the account that owns the deployment: what the route does is about all accounts.
+    pub(crate) const fn deployment(access: Access) -> Self {
+        Self::of(Of::Deployment(access))
     }
 
     /// The right to some object: for lists, which show what their reader may see.
@@ -152,8 +154,8 @@ pub(crate) async fn authorize(services: &Services, call: &Call<'_>, needs: Needs
     let own = &call.caller.permissions;
     let allowed = match needs.of {
         Of::Nothing | Of::Key => true,
-        Of::Deployment => {
-            call.caller.account_id == OWNER_ACCOUNT && own.throughout(Resource::Account, Access::Read)
+        Of::Deployment(access) => {
+            call.caller.account_id == OWNER_ACCOUNT && own.throughout(Resource::Account, access)
         }
         Of::Everything => own.cover(&Permissions::everything(), |_, _| None),
         Of::Anywhere(resource, access) => own.anywhere(resource, access),

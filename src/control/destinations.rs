@@ -149,14 +149,14 @@ impl ControlPlane {
             edited.updated_at.into(),
             self.now().into(),
             edited.config_public.to_string().into(),
-            sealed.as_ref().unwrap_or(&edited.config).as_stored().into(),
+            sealed.as_ref().map(SealedJson::as_stored).into(),
             edited.region.as_str().into(),
             edited.time_zone_offset.as_str().into(),
             edited.daylight_saving_time_enabled.into(),
             word(&edited.setup_status)?,
             serde_json::to_string(&edited.setup_tests)?.into(),
         ];
-        let sql = "UPDATE destinations SET config_public = ?4, config_sealed = ?5, region = ?6, \
+        let sql = "UPDATE destinations SET config_public = ?4, config_sealed = COALESCE(?5, config_sealed), region = ?6, \
             time_zone_offset = ?7, daylight_saving_time_enabled = ?8, setup_status = ?9, setup_tests = ?10, \
             updated_at = MAX(?3, updated_at + 1) WHERE id = ?1 AND updated_at = ?2";
         Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)

@@ -77,11 +77,11 @@ pub(super) fn as_planned(connection: Rc<Connection>, stream: &SelectedStream) ->
     ))
 }
 
-/// Fingerprint of what a run reads from and how, its schema settings included. Sealing takes a fresh nonce, so every change
-/// of the configuration gives another one; it tells nothing of the secrets. Decisions of the schema change policy are not in
-/// it: the run itself makes them.
+/// Fingerprint of what a run reads from and how, its schema settings included. It changes with every change of the
+/// configuration, is the same when that is only sealed anew, and tells nothing of the secrets. Decisions of the schema change
+/// policy are not in it: the run itself makes them.
 pub(super) fn definition(connection: &Connection) -> String {
-    let mut hash = Sha256::new_with_prefix(connection.config.as_stored());
+    let mut hash = Sha256::new_with_prefix(&connection.config_mark);
     hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);
     hash.update(connection.settings_edits.to_be_bytes());
     hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {

@@ -332,6 +332,37 @@ export interface Reconciliation {
   note: string
 }
 
+/** The sync that was asked for. */
+export interface StartedSync {
+  /** The new run, or the one that runs already. */
+  run_id: string | null
+}
+
+/** A key of the vault, and what is sealed with it. */
+export interface VaultKey {
+  /** Empty for what is not in the vault's format. */
+  id: string
+  /** Whether `FIVETRAN_VAULT_KEYS` has it. */
+  configured: boolean
+  /** Whether it is the one that seals. */
+  seals: boolean
+  /** How many values are sealed with it. */
+  sealed: number
+  /** The same, by what they are. */
+  held: Record<string, number>
+  /** Whether it is configured and of no use any more. */
+  may_be_removed: boolean
+}
+
+/** What a call that seals anew did. */
+export interface Resealed {
+  resealed: number
+  /** Values that do not open: their key is not configured, or they were altered. They are left as they are. */
+  unopened: { place: string; reason: string }[]
+  /** Absent when everything was looked at. */
+  next_cursor?: string
+}
+
 /** Rows whose key is greater than `from_key` and not greater than `to_key`; `null` is no bound. */
 export interface ReconciledRange {
   from_key: string[] | null

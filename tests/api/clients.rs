@@ -51,6 +51,7 @@ impl Client {
             query: query.to_owned(),
             headers,
             body: Bytes::from(body),
+            vouched: false,
         })
     }
 }

@@ -33,4 +33,5 @@ mod secrets;
 mod shop;
 mod unavailable;
 mod validator;
+mod vault;
 mod webhooks;

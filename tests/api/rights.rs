@@ -65,14 +65,14 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
 
 /// Ids that paths and bodies name.
 pub struct Cast {
-    group: String,
-    connection: String,
+    pub group: String,
+    pub connection: String,
     user: String,
     team: String,
     key: String,
     webhook: String,
     project: String,
-    transformation: String,
+    pub transformation: String,
 }
 
 pub fn cast(world: &World, name: &str) -> Cast {
@@ -154,7 +154,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         ["metadata", "connector-types", ..] => return None,
         ["metadata", "connections"] | ["metadata", "connections", "{service}"] => return None,
         ["metadata", ..] => ("connections", 'r'),
-        ["system-keys", ..] | ["external-logging", "account", ..] => {
+        ["system-keys" | "vault", ..] | ["external-logging", "account", ..] => {
             ("account", if kind == 'r' { 'r' } else { 'm' })
         }
         ["external-logging"] => ("groups", if kind == 'r' { 'r' } else { 'm' }),

@@ -18,6 +18,8 @@ export const ANSWERS = [
   ["SchemaConfig", "get /v1/connections/{connection_id}/schemas"],
   ["Run", "get /v1/connections/{connection_id}/runs/{run_id}"],
   ["RunProgress", "get /v1/connections/{connection_id}/progress", "run"],
+  ["StartedSync", "post /v1/connections/{connection_id}/sync"],
+  ["StartedSync", "post /v1/connections/{connection_id}/resync"],
   ["Reconciliation", "post /v1/connections/{connection_id}/reconcile"],
   ["Page<LogEvent>", "get /v1/connections/{connection_id}/logs"],
   ["Page<SchemaVersion>", "get /v1/connections/{connection_id}/schema-versions"],
@@ -41,6 +43,8 @@ export const ANSWERS = [
   ["TeamMember", "get /v1/teams/{team_id}/users/{user_id}"],
   ["Page<Role>", "get /v1/roles"],
   ["SystemKey", "get /v1/system-keys/{key_id}"],
+  ["{ items: VaultKey[] }", "get /v1/vault/keys"],
+  ["Resealed", "post /v1/vault/reseal"],
 ];
 
 /** Bodies. The service takes more of Fivetran's fields than the SDK offers. */
@@ -72,6 +76,7 @@ export const BODIES = [
   ["Pick<TeamMember, 'role'>", "patch /v1/teams/{team_id}/users/{user_id}"],
   ["NewSystemKey", "post /v1/system-keys"],
   ["SystemKeyPatch", "patch /v1/system-keys/{key_id}"],
+  ["{ cursor?: string }", "post /v1/vault/reseal"],
   ["{ expiration_period?: KeyPeriod }", "post /v1/system-keys/{key_id}/rotate"],
 ];
 

@@ -18,6 +18,7 @@ mod teams;
 mod transformations;
 mod unavailable;
 mod users;
+mod vault;
 mod webhooks;
 
 use super::Services;
@@ -44,6 +45,7 @@ pub(crate) fn routes() -> Vec<Route> {
         webhooks::routes(),
         external_logging::routes(),
         transformations::routes(),
+        vault::routes(),
         unavailable::routes(),
     ]
     .into_iter()

@@ -25,6 +25,7 @@ mod rebuild;
 mod scan;
 mod storage;
 mod temporal;
+mod text_form;
 mod watermark;
 mod write;
 
