@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod certificates;
 pub mod connections;
 pub mod definitions;
 pub mod deliveries;
@@ -54,6 +55,7 @@ pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0003_scale.sql"),
     include_str!("../../migrations/0004_identity.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
+    include_str!("../../migrations/0006_certificates.sql"),
 );
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.

@@ -4,7 +4,8 @@
 //! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
 //! the sizes of [`relation`], the [`range`] each chunk carries, the [`cursor`] a sync leaves behind, and [`watermark`] for
 //! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
-//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
+//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test, and [`presented`] looks at the server's
+//! certificate.
 
 mod address;
 mod check;
@@ -18,6 +19,7 @@ mod numeric;
 mod oversize;
 mod patience;
 mod plan;
+mod presented;
 mod range;
 mod read;
 mod relation;
@@ -36,7 +38,7 @@ use serde_json::Value;
 use self::config::{Config, RawConfig};
 use self::session::Session;
 use crate::connectors::registry::ConnectorType;
-use crate::connectors::{BatchSink, KeyScan, SetupTest, Source, StreamRequest};
+use crate::connectors::{BatchSink, KeyScan, Presented, SetupTest, Source, StreamRequest};
 use crate::core::catalog::Catalog;
 use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{ErrorKind, Result};
@@ -109,6 +111,10 @@ impl Source for Postgres {
 
     async fn check(&self) -> Vec<SetupTest> {
         check::check(&self.config, &self.ports).await
+    }
+
+    async fn certificate(&self) -> Result<Presented> {
+        presented::certificate(&self.config, &self.ports).await
     }
 
     async fn discover(&self) -> Result<Catalog> {
