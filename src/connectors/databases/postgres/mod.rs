@@ -44,15 +44,27 @@ use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{ErrorKind, Result};
 use crate::ports::Ports;
 
-/// The registry's entry.
-pub(crate) const CONNECTOR: ConnectorType = ConnectorType {
-    id: "postgres",
-    name: "PostgreSQL",
-    category: "Database",
-    description: "Tables and views of a PostgreSQL database, followed by transaction id or by a cursor column.",
-    config_schema: || schemars::schema_for!(RawConfig),
-    open,
-};
+/// The registry's entries: the service under every name that Fivetran has for where the server runs. All of them are the
+/// same connector.
+pub(crate) const CONNECTORS: [ConnectorType; 6] = [
+    service("postgres", "PostgreSQL"),
+    service("aurora_postgres", "Amazon Aurora PostgreSQL"),
+    service("azure_postgres", "Azure Database for PostgreSQL"),
+    service("google_cloud_postgresql", "Google Cloud SQL for PostgreSQL"),
+    service("heroku_postgres", "Heroku Postgres"),
+    service("postgres_rds", "Amazon RDS for PostgreSQL"),
+];
+
+const fn service(id: &'static str, name: &'static str) -> ConnectorType {
+    ConnectorType {
+        id,
+        name,
+        category: "Database",
+        description: "Tables and views of a PostgreSQL database, followed by transaction id or by a cursor column.",
+        config_schema: || schemars::schema_for!(RawConfig),
+        open,
+    }
+}
 
 fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Source>> {
     let config = Config::parse(config, ports.bindings.as_ref())?;
