@@ -659,3 +659,25 @@ export interface TransformationProjectFields {
     environment_vars?: string[]
   }
 }
+
+/** A certificate of a source that somebody approved. */
+export interface Certificate {
+  id: string
+  /** Whom it is for. */
+  name: string
+  hash: string
+  type: string
+  sha1: string
+  sha256: string
+  /** DER in base64. */
+  public_key: string
+  validated_date: Timestamp
+  validated_by: string
+}
+
+export interface NewCertificate {
+  /** SHA-256 or SHA-1, in hexadecimal or base64. */
+  hash: string
+  /** PEM, or DER in base64. */
+  encoded_cert: string
+}

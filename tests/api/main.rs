@@ -8,6 +8,7 @@
 mod control_db;
 
 mod bad_input;
+mod certificates;
 mod clients;
 mod concurrent;
 mod connections;

@@ -81,6 +81,38 @@ impl Bindings for OneDatabase {
 }
 
 #[test]
+fn every_name_of_postgres_makes_the_same_connection_and_is_answered_as_it_was_sent() {
+    let world = deployed();
+    let group = world.group("Lake");
+    let names = [
+        "postgres",
+        "postgres_rds",
+        "aurora_postgres",
+        "azure_postgres",
+        "google_cloud_postgresql",
+        "heroku_postgres",
+    ];
+    for service in names {
+        let config = json!({ "host": "db", "user": "u", "database": "d", "schema_prefix": service });
+        let body =
+            json!({ "group_id": group, "service": service, "run_setup_tests": false, "config": config });
+        let made = world.post("/v1/connections", body);
+        assert_eq!(made.data()["service"], service);
+        let path = format!("/v1/connections/{}", made.data()["id"].as_str().unwrap());
+        assert_eq!(world.patch(&path, json!({ "config": { "port": "6432" } })).data()["service"], service);
+        let described = world.get(&format!("/v1/metadata/connector-types/{service}"));
+        assert_eq!(
+            (&described.data()["id"], &described.data()["type"]),
+            (&json!(service), &json!("Database"))
+        );
+        let plain = world.get("/v1/metadata/connector-types/postgres");
+        assert_eq!(described.data()["config"], plain.data()["config"]);
+    }
+    let body = json!({ "group_id": group, "service": "postgresql", "config": {} });
+    world.post("/v1/connections", body).refused(400, "InvalidInput", &names);
+}
+
+#[test]
 fn i6_a_real_destination_keeps_its_token_to_itself() {
     let world = deployed();
     world.secrets.borrow_mut().push("cf-t0ken".to_owned());

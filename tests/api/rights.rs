@@ -123,7 +123,7 @@ impl Cast {
     fn body(&self, template: &str) -> Value {
         let id = if template.ends_with("/groups") { &self.group } else { &self.connection };
         json!({
-            "group_id": self.group, "id": id, "user_id": self.user, "role": "No Such Role", "service": "none",
+            "group_id": self.group, "connection_id": self.connection, "id": id, "user_id": self.user, "role": "No Such Role", "service": "none",
             "transformation_config": { "connection_ids": [self.connection], "project_id": self.project },
             "name": "", "email": "", "events": ["none"], "scope": 1, "state": 1, "force": "?", "schemas": 1,
             "enabled": "?", "exclude_mode": "?", "active": "?", "permissions": 1, "expiration_period": "?",
@@ -142,10 +142,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         _ => 'e',
     };
     Some(match parts.as_slice() {
-        [
-            "account" | "roles" | "private-links" | "proxy" | "hybrid-deployment-agents" | "certificates",
-            ..,
-        ] => return None,
+        ["account" | "roles" | "private-links" | "proxy" | "hybrid-deployment-agents", ..] => return None,
         [
             "external-secrets-managers" | "external-secrets-managers-entities" | "hvr" | "connector-sdk",
             ..,
@@ -177,6 +174,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         ["destinations"] if kind != 'r' => ("groups", 'c'),
         ["connections"] if kind != 'r' => ("connections", 'c'),
         ["transformations" | "transformation-projects"] if kind != 'r' => ("transformations", 'c'),
+        ["certificates"] => ("connections", 'm'),
         ["connections" | "destinations", _, "certificates" | "fingerprints" | "connect-card", ..]
             if kind == 'e' =>
         {

@@ -23,10 +23,10 @@ fn what_there_is_none_of_lists_empty_is_not_found_and_is_refused_with_the_reason
         json!({ "group_id": group, "service": "shelf", "config": { "bucket": "b" } }),
     );
     let connection = world.connection(&group, "shop");
-    let certificates = format!("/v1/connectors/{connection}/certificates");
+    let certificates = format!("/v1/destinations/{group}/certificates");
     let fingerprints = format!("/v1/destinations/{group}/fingerprints");
     for (path, kind, says) in [
-        (certificates.as_str(), "NotFound_Certificate", "Hyperdrive"),
+        (certificates.as_str(), "NotFound_Certificate", "bindings"),
         (fingerprints.as_str(), "NotFound_Fingerprint", "SSH"),
         ("/v1/private-links", "NotFound_PrivateLink", "Tunnel"),
         ("/v1/proxy", "NotFound_ProxyAgent", "proxy"),
@@ -43,7 +43,6 @@ fn what_there_is_none_of_lists_empty_is_not_found_and_is_refused_with_the_reason
     for (path, says) in [
         (format!("/v1/connections/{connection}/connect-card"), "Connect Card"),
         ("/v1/hvr/register-hub".to_owned(), "HVR"),
-        ("/v1/certificates".to_owned(), "Certificates"),
     ] {
         world.post(&path, json!({})).refused(400, "NotSupported", &[says]);
     }

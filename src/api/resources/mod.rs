@@ -1,6 +1,7 @@
 //! The resources, one file or folder each. Adding one is a module with `routes()` and one line here.
 
 mod account;
+mod certificates;
 mod connections;
 mod destinations;
 mod external_logging;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Vec<Route> {
         destinations::routes(),
         connections::routes(),
         schemas::routes(),
+        certificates::routes(),
         runs::routes(),
         metadata::routes(),
         webhooks::routes(),

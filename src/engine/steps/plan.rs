@@ -12,7 +12,7 @@ use crate::core::destination_names::DestinationNames;
 use crate::core::error::ErrorReport;
 use crate::core::fault_point::FaultPoint;
 use crate::core::run::Cursor;
-use crate::core::settings::{Selection, Target, select};
+use crate::core::settings::{Selection, Target, select, settle_schemas};
 use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
@@ -68,13 +68,14 @@ impl Engine {
         catalog: &Catalog,
         run_id: &str,
     ) -> Result<Selected> {
-        let settings = self.control.stream_settings(&connection.id).await?;
+        let mut settings = self.control.stream_settings(&connection.id).await?;
         let known = self.control.latest_versions(&connection.id).await?;
         let present = catalog.streams.iter().map(|stream| &stream.name);
-        let names = DestinationNames::of(
-            &connection.schema_name,
-            present.chain(known.iter().map(|version| &version.name)),
-        );
+        let known_names = known.iter().map(|version| &version.name);
+        let known_any = connection.succeeded_at.is_some();
+        let schemas = settle_schemas(present.clone(), known_names.clone(), &settings, known_any);
+        settings.schemas.extend(schemas.clone());
+        let names = DestinationNames::of(&connection.schema_name, present.chain(known_names));
         let tables = self.tables_of(&connection.group_id).await?;
         let mut selected = Selected::default();
         let mut settled = BTreeMap::new();
@@ -84,14 +85,13 @@ impl Engine {
             let (schema, table) = (names.schema(&stream.name.schema), names.table(&stream.name));
             let current = tables.get(&(schema.to_owned(), table.to_owned()));
             let target = Target { schema, table, current };
-            let selection =
-                match select(stream, &settings, before, connection.succeeded_at.is_some(), &target) {
-                    Ok(selection) => selection,
-                    Err(error) => {
-                        selected.refused.push((stream.name.clone(), ErrorReport::from(&error)));
-                        continue;
-                    }
-                };
+            let selection = match select(stream, &settings, before, known_any, &target) {
+                Ok(selection) => selection,
+                Err(error) => {
+                    selected.refused.push((stream.name.clone(), ErrorReport::from(&error)));
+                    continue;
+                }
+            };
             if let Some(decided) = &selection.settled {
                 settled.insert(stream.name.clone(), decided.clone());
             }
@@ -99,7 +99,7 @@ impl Engine {
         }
         // Decisions and forgotten cursors before versions: afterwards what is new can no longer be seen, so a crash in
         // between must leave nothing known but undecided, or renamed but not read again.
-        self.control.settle_streams(&connection.id, &settled).await?;
+        self.control.settle_streams(&connection.id, &schemas, &settled).await?;
         self.ports.reach(FaultPoint::AfterSettle, run_id).await?;
         for (stream, selection) in &selected.streams {
             let Some(reason) = &selection.resync else { continue };

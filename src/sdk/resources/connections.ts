@@ -11,6 +11,7 @@ import type {
   Scope,
   StartedSync,
 } from '../types.js'
+import { CertificatesResource } from './certificates.js'
 import { listing } from './listing.js'
 import { RunsResource } from './runs.js'
 import { SchemasResource } from './schemas.js'
@@ -18,11 +19,13 @@ import { SchemasResource } from './schemas.js'
 /** Connections: one source feeding one schema of one destination. */
 export class ConnectionsResource {
   readonly #transport: Transport
+  readonly certificates: CertificatesResource
   readonly runs: RunsResource
   readonly schemas: SchemasResource
 
   constructor(transport: Transport) {
     this.#transport = transport
+    this.certificates = new CertificatesResource(transport)
     this.runs = new RunsResource(transport)
     this.schemas = new SchemasResource(transport)
   }
