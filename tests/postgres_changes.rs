@@ -628,9 +628,21 @@ async fn a_cursor_value_of_another_table_or_of_other_columns_makes_the_sync_full
     assert!(!full("v", &cursor).await);
     database.execute("CREATE OR REPLACE VIEW v AS SELECT id, b FROM t").await;
     assert!(full("v", &cursor).await, "a view computes its new column for every row");
+    for (definition, what) in [
+        ("CREATE OR REPLACE VIEW v AS SELECT id, b FROM t WHERE id > 0", "other rows"),
+        (
+            "CREATE OR REPLACE VIEW inner_v AS SELECT id, b FROM t; CREATE OR REPLACE VIEW v AS SELECT id, b FROM inner_v",
+            "of another",
+        ),
+        ("CREATE OR REPLACE VIEW inner_v AS SELECT id, upper(b) AS b FROM t", "the other defined otherwise"),
+    ] {
+        let cursor = cursors("v").await;
+        database.execute(definition).await;
+        assert!(full("v", &cursor).await, "{what}");
+    }
 
     let cursor = cursors("t").await;
-    database.execute("DROP VIEW v; DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, b text)").await;
+    database.execute("DROP VIEW v, inner_v; DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, b text)").await;
     database.execute("INSERT INTO t VALUES (2, 'below the old value')").await;
     assert!(full("t", &cursor).await, "another table of that name");
     let mut old_form = cursors("t").await.unwrap();

@@ -105,6 +105,9 @@ pub(super) struct Horizon {
     pub(super) gone: Vec<String>,
     /// Largest column number there was, read or not.
     pub(super) newest_column: i16,
+    /// What a view was defined as: another definition may show other old rows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) definition: String,
     /// How often rows were replaced, of a table without a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tally: Option<Tally>,

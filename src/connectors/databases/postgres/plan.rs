@@ -239,6 +239,7 @@ impl Planner<'_> {
             columns,
             gone,
             newest_column: self.relation.columns.iter().map(|column| column.number).max().unwrap_or(0),
+            definition: self.relation.definition.clone(),
             tally: self.tally.clone(),
         })
     }
@@ -258,6 +259,7 @@ impl Planner<'_> {
         Ok(from.database == self.database
             && from.relation == self.relation.oid
             && self.relation.behind.iter().all(|behind| from.parts.contains(behind))
+            && self.relation.definition == from.definition
             && self.only_grew_since(from)
             && !self.has_columns_to_fill(from)?)
     }

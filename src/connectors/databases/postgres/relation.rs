@@ -34,6 +34,8 @@ pub(super) struct Relation {
     pub(super) parts: Vec<Part>,
     /// `pg_class.oid` of every relation a view reads, through other views and down to partitions.
     pub(super) behind: Vec<u32>,
+    /// A hash of what a view, and every view behind it, is defined as; empty for others.
+    pub(super) definition: String,
     /// Readable columns.
     pub(super) columns: Vec<CatalogColumn>,
 }
@@ -155,6 +157,8 @@ SELECT json_build_object(
    ) ORDER BY m.oid), '[]')
    FROM parts m JOIN pg_namespace s ON s.oid = m.relnamespace),
  'behind', (SELECT coalesce(json_agg(member::int8 ORDER BY member), '[]') FROM behind),
+ 'definition', (SELECT coalesce(md5(string_agg(pg_get_viewdef(b.member), '' ORDER BY b.member)), '')
+                FROM behind b JOIN pg_class v ON v.oid = b.member WHERE v.relkind = 'v'),
  'columns', {columns})
 FROM target c",
         domains = sql::DOMAINS,
