@@ -6,7 +6,7 @@ use crate::control::ControlPlane;
 use crate::core::fault_point::FaultPoint;
 use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{Destination, TableLoad};
+use crate::destinations::{Destination, Dropped, TableLoad};
 use crate::ports::{LocalSql, Ports};
 
 use super::protocol::TableVersion;
@@ -67,6 +67,23 @@ impl<'a> Tables<'a> {
         ports.reach(FaultPoint::AfterDdl, &load.run_id).await?;
         self.record(&load, ports.clock.now_micros())?;
         Ok(Some(load.table))
+    }
+
+    /// Drops columns of a table that was prepared for the load, which must be of the connection that owns it.
+    ///
+    /// # Errors
+    /// The destination's; [`DestinationConfig`](ErrorKind::DestinationConfig) when another connection loads the table.
+    pub async fn drop_columns(
+        &self,
+        lock: &SchemaLock,
+        destination: &dyn Destination,
+        load: &TableLoad,
+        columns: &[String],
+        control: &ControlPlane,
+    ) -> Result<Dropped> {
+        let _turn = lock.0.lock().await;
+        table_owner::claim(self.sql, load, control).await?;
+        destination.drop_columns(load, columns).await
     }
 
     /// The newest version of every table.

@@ -155,6 +155,13 @@ impl Engine {
             prepared = self.prepare_table(&connection.group_id, &load).await?;
         }
         load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
+        let in_full = self.drop_columns(spec, &connection.group_id, &stream, &load).await?;
+        if in_full && load.mode == LoadMode::Incremental {
+            plan = source.plan(&stream.request, None).await?;
+            load.mode = LoadMode::Full;
+            let prepared = self.prepare_table(&connection.group_id, &load).await?;
+            load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
+        }
         Ok(Outcome::StreamPlanned { plan, load })
     }
 
