@@ -23,6 +23,7 @@ pub mod schema_diff;
 pub mod settings;
 pub mod shape;
 pub mod table;
+pub mod table_change;
 pub mod text;
 pub mod types;
 

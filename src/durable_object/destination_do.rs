@@ -55,8 +55,9 @@ impl DestinationDo {
     async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
         let (control, ports) = (control_plane(&self.env)?, ports(&self.env));
         let destination = open(&control, &ports, id).await?;
-        let table = tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
-        Ok(DestinationReply::Prepared { table })
+        let (table, change) =
+            tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
+        Ok(DestinationReply::Prepared { table, change })
     }
 
     async fn drop_columns(

@@ -10,6 +10,7 @@ use crate::core::error::ErrorReport;
 use crate::core::run::{Chunk, Cursor, Effort, Fence, StreamPlan};
 use crate::core::settings::Selection;
 use crate::core::table::TableSchema;
+use crate::core::table_change::TableChange;
 use crate::destinations::{Dropped, DurableReceipt, TableLoad, TableReceipt};
 
 /// A message on the queue: work orders, never rows.
@@ -416,6 +417,9 @@ pub enum DestinationReply {
     Prepared {
         /// The table; `None` when changes were to go to a table that is not there.
         table: Option<TableSchema>,
+        /// What this run changed about it.
+        #[serde(default)]
+        change: Option<NotedChange>,
     },
     /// To `DropColumns`.
     Dropped {
@@ -434,6 +438,15 @@ pub enum DestinationReply {
     },
     /// To the rest.
     Done,
+}
+
+/// What a run changed about a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedChange {
+    /// The change.
+    pub change: TableChange,
+    /// Microseconds UTC; the same however often it is asked for.
+    pub at: i64,
 }
 
 /// One version of a destination table.

@@ -3,6 +3,7 @@ use fivetran_do::core::error::{ErrorKind, ErrorReport};
 use fivetran_do::core::run::{Counts, Effort};
 use fivetran_do::core::table::LoadMode;
 
+use fivetran_do::engine::sync_control::Pace;
 use fivetran_do::engine::{RunProgress, TableProgress};
 use serde_json::json;
 
@@ -112,10 +113,14 @@ fn a_run_is_told_from_start_to_end() {
         events.collect::<Vec<_>>(),
         [
             "sync_start",
+            "write_to_table_start",
+            "write_to_table_start",
             "records_modified",
             "records_modified",
+            "write_to_table_end",
             "records_modified",
             "records_modified",
+            "write_to_table_end",
             "sync_end"
         ]
     );
@@ -266,5 +271,39 @@ fn live_progress_comes_from_the_engine() {
     assert_eq!(
         (&reply.data()["run"]["id"], &reply.data()["run"]["tables"][0]["counts"]["written"]),
         (&json!("r1"), &json!(3))
+    );
+}
+
+#[test]
+fn a_table_that_was_written_says_when_and_one_that_was_not_says_nothing() {
+    let (world, id) = world();
+    started(&world, &id, "r1", 1);
+    let mut users = table("users", 6);
+    users.pace = Some(Pace { attempts: 1, since: Some(NEW_YEAR + 5), until: Some(NEW_YEAR + 9) });
+    // A clock that went back is no reason to end before the beginning.
+    let mut orders = table("orders", 2);
+    orders.pace = Some(Pace { attempts: 1, since: Some(NEW_YEAR + 7), until: Some(NEW_YEAR - MINUTE) });
+    let mut idle = table("idle", 0);
+    idle.counts = Counts::default();
+    let last = progress("r1", vec![users, orders, idle], None);
+    block_on(world.services.control.run_finished(&finished(&id, &last, "SUCCESSFUL"))).unwrap();
+    let logs = world.get(&format!("/v1/connections/{id}/logs?run_id=r1"));
+    let told = logs.data()["items"].as_array().unwrap().iter().filter_map(|item| {
+        let of = item["data"]["table"].as_str()?;
+        let (event, at) = (item["event"].as_str().unwrap(), item["created_at"].as_str().unwrap());
+        Some(format!("{event} {of} {}", &at[20..26]))
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "write_to_table_start orders 000000",
+            "records_modified orders 000000",
+            "records_modified orders 000000",
+            "write_to_table_end orders 000000",
+            "write_to_table_start users 000005",
+            "records_modified users 000009",
+            "records_modified users 000009",
+            "write_to_table_end users 000009",
+        ]
     );
 }

@@ -276,8 +276,9 @@ impl Actors for World {
                 let record = record.ok_or_else(|| Error::internal("no such destination"))?;
                 let ports = self.ports();
                 let destination = self.0.registry.destination(&record, &ports)?;
-                let table = tables.prepare(&object.1, destination.as_ref(), *load, &control, &ports).await?;
-                DestinationReply::Prepared { table }
+                let (table, change) =
+                    tables.prepare(&object.1, destination.as_ref(), *load, &control, &ports).await?;
+                DestinationReply::Prepared { table, change }
             }
             DestinationRequest::DropColumns { destination_id, load, columns } => {
                 let control = self.control();

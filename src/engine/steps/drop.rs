@@ -64,6 +64,7 @@ impl Engine {
             self.actors.connector(&spec.connection_id, forget).await?;
             self.ports.reach(FaultPoint::AfterForget, &spec.run_id).await?;
         }
+        self.log_drop(spec, &load.table, &columns).await?;
         for column in wanted {
             self.control.column_dropped(&spec.connection_id, name, &column.source).await?;
         }

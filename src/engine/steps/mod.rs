@@ -5,3 +5,4 @@ mod drop;
 mod plan;
 mod publish;
 pub(super) mod read;
+mod schema_log;
