@@ -7,6 +7,7 @@ pub mod access;
 pub mod catalog;
 pub mod certificate;
 pub mod compare;
+pub mod delay;
 pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;

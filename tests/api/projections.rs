@@ -307,3 +307,49 @@ fn a_table_that_was_written_says_when_and_one_that_was_not_says_nothing() {
         ]
     );
 }
+
+#[test]
+fn data_is_delayed_when_it_is_later_than_the_sensitivity_allows() {
+    let (world, id) = world();
+    let path = format!("/v1/connections/{id}");
+    let state = || world.get(&path).data()["status"]["update_state"].clone();
+    let last = progress("r1", vec![], None);
+    started(&world, &id, "r1", 1);
+    block_on(world.services.control.run_finished(&finished(&id, &last, "SUCCESSFUL"))).unwrap();
+    world.patch(&path, json!({ "sync_frequency": 60, "data_delay_sensitivity": "NORMAL" }));
+    // It succeeded a minute after New Year, and is expected again within an hour.
+    world.clock.0.set(NEW_YEAR + 80 * MINUTE);
+    assert_eq!(state(), "on_schedule");
+    for (body, expected) in [
+        (json!({ "data_delay_sensitivity": "CUSTOM", "data_delay_threshold": 18 }), "delayed"),
+        (json!({ "data_delay_sensitivity": "CUSTOM", "data_delay_threshold": 19 }), "on_schedule"),
+        (json!({ "data_delay_sensitivity": "HIGH" }), "on_schedule"),
+    ] {
+        world.patch(&path, body);
+        assert_eq!(state(), expected);
+    }
+    world.clock.0.set(NEW_YEAR + 92 * MINUTE);
+    assert_eq!(state(), "delayed");
+    world.patch(&path, json!({ "data_delay_sensitivity": "SYNC_FREQUENCY" }));
+    assert_eq!(state(), "on_schedule");
+    world.clock.0.set(NEW_YEAR + 122 * MINUTE);
+    assert_eq!(state(), "delayed");
+    world.patch(&path, json!({ "data_delay_sensitivity": "LOW" }));
+    assert_eq!(state(), "on_schedule");
+    world.patch(&path, json!({ "data_delay_sensitivity": "HIGH" }));
+    // Of a connection that is off, or started by hand, nobody expects data.
+    for (off, on) in [
+        (json!({ "paused": true }), json!({ "paused": false })),
+        (json!({ "schedule_type": "manual" }), json!({ "schedule_type": "auto" })),
+    ] {
+        world.patch(&path, off);
+        assert_eq!(state(), "on_schedule");
+        world.patch(&path, on);
+        assert_eq!(state(), "delayed");
+    }
+    // While history is read again, it takes the time it takes.
+    world.db.execute("UPDATE connections SET is_historical_sync = 1, sync_state = 'syncing'");
+    assert_eq!(state(), "on_schedule");
+    world.db.execute("UPDATE connections SET is_historical_sync = 0");
+    assert_eq!(state(), "delayed");
+}
