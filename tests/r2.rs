@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, reason = "one crate, shared by its modules")]
 #![allow(missing_docs, reason = "names of tests say what they show")]
 
+#[path = "r2/dropping.rs"]
+mod dropping;
 #[path = "r2/harness.rs"]
 mod harness;
 #[path = "r2/history.rs"]

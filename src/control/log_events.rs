@@ -78,6 +78,20 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Appends events that a crash may make us append again: ids are made of their times and `unique`, and what is there
+    /// already stays.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn append_log_once(&self, events: &[LogEvent], unique: &str) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let rows = (0_u32..).zip(events).map(|(at, event)| stored(event, at, unique)).collect::<Vec<_>>();
+        self.db.batch(insert(rows, "TRUE")).await?;
+        Ok(())
+    }
+
     /// A connection's events by time, of one run only if asked.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ControlPlane;
+use super::row::Row;
 use crate::core::Result;
 use crate::core::catalog::StreamName;
 use crate::core::settings::{SchemaSettings, StreamSettings};
@@ -47,6 +48,38 @@ impl ControlPlane {
             stream.schema.as_str().into(),
             stream.table.as_str().into(),
             reason.into(),
+        ];
+        self.db.query(Statement::new(sql, params)).await?;
+        Ok(())
+    }
+
+    /// The columns of a stream that are to be dropped, as of now.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn columns_to_drop(&self, connection_id: &str, stream: &StreamName) -> Result<Vec<String>> {
+        let sql = "SELECT c.key FROM stream_settings, json_each(stream_settings.settings, '$.columns') AS c \
+            WHERE connection_id = ?1 AND schema_name = ?2 AND table_name = ?3 \
+            AND c.value ->> 'drop' = 1 AND c.value ->> 'enabled' = 0";
+        let params = vec![connection_id.into(), stream.schema.as_str().into(), stream.table.as_str().into()];
+        let found = self.db.query(Statement::new(sql, params)).await?;
+        found.rows.into_iter().map(|row| Row(row).text("key")).collect()
+    }
+
+    /// Takes back that a column is to be dropped: it was.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn column_dropped(&self, connection_id: &str, stream: &StreamName, column: &str) -> Result<()> {
+        // Not json_remove: a path cannot quote every name that a column may have.
+        let sql = "UPDATE stream_settings SET settings = json_patch(settings, \
+                json_object('columns', json_object(?4, json_object('drop', NULL)))) \
+            WHERE connection_id = ?1 AND schema_name = ?2 AND table_name = ?3";
+        let params = vec![
+            connection_id.into(),
+            stream.schema.as_str().into(),
+            stream.table.as_str().into(),
+            column.into(),
         ];
         self.db.query(Statement::new(sql, params)).await?;
         Ok(())

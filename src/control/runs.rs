@@ -167,8 +167,8 @@ impl ControlPlane {
     }
 
     /// Closes a run: final tables and totals, the connection's state, `succeeded_at` or `failed_at` (later than
-    /// either was before: clients poll for that), tasks, next due time, log events `records_modified` per table and
-    /// `sync_end`. A cancelled or rescheduled run is neither a success nor a failure: a forced restart must not look
+    /// either was before: clients poll for that), tasks, next due time, log events `write_to_table_start`,
+    /// `records_modified` and `write_to_table_end` per table that changed, and `sync_end`. A cancelled or rescheduled run is neither a success nor a failure: a forced restart must not look
     /// like the failure of what it started.
     ///
     /// The first call for a run known from [`ControlPlane::run_started`] counts; repeating it changes nothing. Where a
@@ -347,19 +347,29 @@ fn table_row(table: &TableProgress) -> Result<Value> {
     }))
 }
 
-/// `records_modified` for every table that changed, then `sync_end`.
+/// For every table that changed when it was written and what came of it, then `sync_end`.
 fn closing_events(run: &RunFinished<'_>) -> Vec<Value> {
     let mut events = Vec::new();
     for table in &run.progress.tables {
-        for (operation, count) in
-            [("REPLACED_OR_INSERTED", table.counts.written), ("DELETED", table.counts.deleted)]
-        {
-            if count > 0 {
-                let data = json!({ "schema": table.schema, "table": table.table, "operationType": operation,
-                    "count": count });
-                events.push(closing_event(run, LogLevel::Info, "records_modified", data));
-            }
+        let changes = [("REPLACED_OR_INSERTED", table.counts.written), ("DELETED", table.counts.deleted)];
+        if changes.iter().all(|(_, count)| *count == 0) {
+            continue;
         }
+        // Told at the end, with the times it happened: as events of their own they would be two more writes for every
+        // table of every run, and a run that dies would have begun to write and never ended.
+        let within = |at: Option<i64>, otherwise: i64| {
+            at.unwrap_or(otherwise).clamp(run.progress.started_at.min(run.ended_at), run.ended_at)
+        };
+        let pace = table.pace.unwrap_or_default();
+        let (since, until) = (within(pace.since, run.progress.started_at), within(pace.until, run.ended_at));
+        let name = || json!({ "schema": table.schema, "table": table.table });
+        events.push(table_event(run, "write_to_table_start", name(), since.min(until)));
+        for (operation, count) in changes.into_iter().filter(|(_, count)| *count > 0) {
+            let data = json!({ "schema": table.schema, "table": table.table, "operationType": operation,
+                "count": count });
+            events.push(table_event(run, "records_modified", data, until));
+        }
+        events.push(table_event(run, "write_to_table_end", name(), until));
     }
     let reason = run.progress.error.as_ref().map(|error| error.message.as_str());
     let level = match run.state {
@@ -374,6 +384,10 @@ fn closing_events(run: &RunFinished<'_>) -> Vec<Value> {
     events.push(closing_event(run, level, "sync_end", data));
     // `sync_start` has position 0 of the start's own microsecond; a run that ends in it still sorts after.
     (1_u32..).zip(&events).map(|(position, event)| stored(event, position, run.run_id)).collect()
+}
+
+fn table_event(run: &RunFinished<'_>, event: &str, data: Value, at: i64) -> LogEvent {
+    LogEvent { created_at: at, ..closing_event(run, LogLevel::Info, event, data) }
 }
 
 fn closing_event(run: &RunFinished<'_>, level: LogLevel, event: &str, data: Value) -> LogEvent {

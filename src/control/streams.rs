@@ -257,7 +257,7 @@ fn merge(
         rows.push(settings_row(schema, "", settings)?);
     }
     for (name, settings) in streams {
-        rows.push(settings_row(&name.schema, &name.table, settings)?);
+        rows.push(settings_row(&name.schema, &name.table, &taking_back(settings)?)?);
     }
     let merged = |parameter: String| {
         Statement::new(
@@ -270,6 +270,19 @@ fn merge(
         )
     };
     Ok(parameters(rows).into_iter().map(merged).collect())
+}
+
+/// The settings as they are merged: switching a column on takes back that it is to be dropped, or the next one to switch it
+/// off would drop it unasked.
+fn taking_back(settings: &StreamSettings) -> Result<Value> {
+    let mut merged = serde_json::to_value(settings)?;
+    for (name, _) in settings.columns.iter().filter(|(_, column)| column.enabled == Some(true)) {
+        let columns = merged.get_mut("columns");
+        if let Some(Value::Object(column)) = columns.and_then(|columns| columns.get_mut(name)) {
+            column.insert("drop".to_owned(), Value::Null);
+        }
+    }
+    Ok(merged)
 }
 
 fn settings_row(schema: &str, table: &str, settings: &impl serde::Serialize) -> Result<String> {

@@ -7,6 +7,7 @@ pub mod access;
 pub mod catalog;
 pub mod certificate;
 pub mod compare;
+pub mod delay;
 pub mod delivery;
 pub(crate) mod destination_names;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod schema_diff;
 pub mod settings;
 pub mod shape;
 pub mod table;
+pub mod table_change;
 pub mod text;
 pub mod types;
 

@@ -80,6 +80,16 @@ pub struct KeyRange {
     pub upto: Option<Vec<String>>,
 }
 
+/// What dropping columns came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dropped {
+    /// They are gone with their values.
+    Whole,
+    /// The table has them no longer, but files hold their values until a full load replaces those.
+    UntilFullLoad,
+}
+
 /// Takes the batches of a [`Destination::scan`].
 pub type Visit<'a> = &'a mut dyn FnMut(&RecordBatch) -> Result<()>;
 
@@ -105,6 +115,21 @@ pub trait Destination {
     /// [`DestinationLimit`](crate::core::ErrorKind::DestinationLimit) when the table cannot fit,
     /// [`Fenced`](crate::core::ErrorKind::Fenced) when a newer run was announced.
     async fn prepare(&self, load: &TableLoad) -> Result<()>;
+
+    /// Drops columns with their values, because a person asked for it: the one exception to I8. Only after [`prepare`]
+    /// of the same load, only columns of ours, and none that the load carries or that is of the key. Columns that are
+    /// gone already are fine. Idempotent; serialised by the DestinationDO.
+    ///
+    /// [`prepare`]: Destination::prepare
+    ///
+    /// # Errors
+    /// As [`Destination::prepare`]; whatever keeps the destination from dropping them, with nothing dropped (the
+    /// default).
+    async fn drop_columns(&self, load: &TableLoad, _columns: &[String]) -> Result<Dropped> {
+        let message =
+            format!("columns of {}.{} cannot be dropped there", load.table.schema, load.table.table);
+        Err(Error::new(ErrorKind::DestinationConfig, message).remedy("Drop them with your own tools"))
+    }
 
     /// Begins (or finds) a chunk.
     ///

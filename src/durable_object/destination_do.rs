@@ -3,12 +3,14 @@
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{control_plane, erase, serve};
+use crate::control::ControlPlane;
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::TableLoad;
+use crate::destinations::{Destination, TableLoad};
 use crate::engine::Registry;
 use crate::engine::destination::{SchemaLock, Tables};
 use crate::engine::protocol::{DestinationReply, DestinationRequest};
 use crate::platform::{DurableSql, ports};
+use crate::ports::Ports;
 
 /// Shell around [`Tables`].
 #[durable_object(fetch)]
@@ -31,6 +33,9 @@ impl DurableObject for DestinationDo {
                 DestinationRequest::Prepare { destination_id, load } => {
                     self.prepare(&tables, &destination_id, *load).await
                 }
+                DestinationRequest::DropColumns { destination_id, load, columns } => {
+                    self.drop_columns(&tables, &destination_id, &load, &columns).await
+                }
                 DestinationRequest::Current => Ok(DestinationReply::Current { tables: tables.current()? }),
                 DestinationRequest::History { schema, table } => {
                     Ok(DestinationReply::History { versions: tables.history(&schema, &table)? })
@@ -48,16 +53,31 @@ impl DurableObject for DestinationDo {
 
 impl DestinationDo {
     async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
-        let control = control_plane(&self.env)?;
-        let record = control.destination(id).await?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::DestinationConfig,
-                format!("destination {id} was deleted while it was loaded"),
-            )
-        })?;
-        let ports = ports(&self.env);
-        let destination = Registry::default().destination(&record, &ports)?;
-        let table = tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
-        Ok(DestinationReply::Prepared { table })
+        let (control, ports) = (control_plane(&self.env)?, ports(&self.env));
+        let destination = open(&control, &ports, id).await?;
+        let (table, change) =
+            tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
+        Ok(DestinationReply::Prepared { table, change })
     }
+
+    async fn drop_columns(
+        &self,
+        tables: &Tables<'_>,
+        id: &str,
+        load: &TableLoad,
+        columns: &[String],
+    ) -> Result<DestinationReply> {
+        let (control, ports) = (control_plane(&self.env)?, ports(&self.env));
+        let destination = open(&control, &ports, id).await?;
+        let dropped = tables.drop_columns(&self.lock, destination.as_ref(), load, columns, &control).await?;
+        Ok(DestinationReply::Dropped { dropped })
+    }
+}
+
+async fn open(control: &ControlPlane, ports: &Ports, id: &str) -> Result<Box<dyn Destination>> {
+    let record = control.destination(id).await?.ok_or_else(|| {
+        let message = format!("destination {id} was deleted while it was loaded");
+        Error::new(ErrorKind::DestinationConfig, message)
+    })?;
+    Registry::default().destination(&record, ports)
 }

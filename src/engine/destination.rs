@@ -5,13 +5,14 @@ use futures::lock::Mutex;
 use crate::control::ControlPlane;
 use crate::core::fault_point::FaultPoint;
 use crate::core::table::{LoadMode, TableSchema};
+use crate::core::table_change::TableChange;
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{Destination, TableLoad};
+use crate::destinations::{Destination, Dropped, TableLoad};
 use crate::ports::{LocalSql, Ports};
 
-use super::protocol::TableVersion;
+use super::protocol::{NotedChange, TableVersion};
 use super::rows::{Row, json};
-use super::table_owner;
+use super::{table_changes, table_owner};
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS versions (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, \
     version INTEGER NOT NULL, definition TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL, \
@@ -38,9 +39,9 @@ impl<'a> Tables<'a> {
     }
 
     /// Widens what the run wants by what is there (I8), creates or alters the table, and records the version.
-    /// Returns the table as the run must load it.
+    /// Returns the table as the run must load it, and what the run changed about it.
     ///
-    /// `None`, with nothing done, when changes are to go to a table that is not there: the user dropped it, or the
+    /// No table, with nothing done, when changes are to go to a table that is not there: the user dropped it, or the
     /// destination is another place now. What a cursor says was loaded is not there then (I2).
     ///
     /// # Errors
@@ -53,20 +54,39 @@ impl<'a> Tables<'a> {
         mut load: TableLoad,
         control: &ControlPlane,
         ports: &Ports,
-    ) -> Result<Option<TableSchema>> {
+    ) -> Result<(Option<TableSchema>, Option<NotedChange>)> {
         let _turn = lock.0.lock().await;
         table_owner::claim(self.sql, &load, control).await?;
         let current = destination.describe(&load.table.schema, &load.table.table).await?;
         match &current {
             Some(current) => widen(&mut load.table, current),
-            None if load.mode == LoadMode::Incremental => return Ok(None),
+            None if load.mode == LoadMode::Incremental => return Ok((None, None)),
             None => {}
         }
         check_width(destination, &load.table, current.as_ref())?;
+        let change = TableChange::between(current.as_ref(), &load.table);
+        let noted = table_changes::note(self.sql, &load, change.as_ref(), ports.clock.now_micros())?;
         destination.prepare(&load).await?;
         ports.reach(FaultPoint::AfterDdl, &load.run_id).await?;
         self.record(&load, ports.clock.now_micros())?;
-        Ok(Some(load.table))
+        Ok((Some(load.table), noted))
+    }
+
+    /// Drops columns of a table that was prepared for the load, which must be of the connection that owns it.
+    ///
+    /// # Errors
+    /// The destination's; [`DestinationConfig`](ErrorKind::DestinationConfig) when another connection loads the table.
+    pub async fn drop_columns(
+        &self,
+        lock: &SchemaLock,
+        destination: &dyn Destination,
+        load: &TableLoad,
+        columns: &[String],
+        control: &ControlPlane,
+    ) -> Result<Dropped> {
+        let _turn = lock.0.lock().await;
+        table_owner::claim(self.sql, load, control).await?;
+        destination.drop_columns(load, columns).await
     }
 
     /// The newest version of every table.
@@ -110,6 +130,7 @@ impl<'a> Tables<'a> {
     /// When the storage fails.
     pub fn forget(&self) -> Result<()> {
         self.sql.exec("DELETE FROM versions", &[])?;
+        table_changes::forget(self.sql)?;
         table_owner::forget(self.sql)
     }
 

@@ -22,6 +22,7 @@ mod steps;
 mod sweep;
 pub mod sync;
 pub mod sync_control;
+mod table_changes;
 mod table_owner;
 mod turn;
 mod worker;

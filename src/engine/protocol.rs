@@ -10,7 +10,8 @@ use crate::core::error::ErrorReport;
 use crate::core::run::{Chunk, Cursor, Effort, Fence, StreamPlan};
 use crate::core::settings::Selection;
 use crate::core::table::TableSchema;
-use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
+use crate::core::table_change::TableChange;
+use crate::destinations::{Dropped, DurableReceipt, TableLoad, TableReceipt};
 
 /// A message on the queue: work orders, never rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -386,6 +387,15 @@ pub enum DestinationRequest {
         /// The load; its table is what the run needs.
         load: Box<TableLoad>,
     },
+    /// Drop columns of a table that was prepared for the load; takes turns with `Prepare`.
+    DropColumns {
+        /// Destination.
+        destination_id: String,
+        /// The load.
+        load: Box<TableLoad>,
+        /// Names at the destination.
+        columns: Vec<String>,
+    },
     /// Every table as it stands, from this object's own records.
     Current,
     /// Every version of a table this destination has been given.
@@ -407,6 +417,14 @@ pub enum DestinationReply {
     Prepared {
         /// The table; `None` when changes were to go to a table that is not there.
         table: Option<TableSchema>,
+        /// What this run changed about it.
+        #[serde(default)]
+        change: Option<NotedChange>,
+    },
+    /// To `DropColumns`.
+    Dropped {
+        /// What it came to.
+        dropped: Dropped,
     },
     /// To `Current`.
     Current {
@@ -420,6 +438,15 @@ pub enum DestinationReply {
     },
     /// To the rest.
     Done,
+}
+
+/// What a run changed about a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedChange {
+    /// The change.
+    pub change: TableChange,
+    /// Microseconds UTC; the same however often it is asked for.
+    pub at: i64,
 }
 
 /// One version of a destination table.

@@ -660,6 +660,10 @@ export interface TransformationProjectFields {
   }
 }
 
+export interface ColumnsToDrop {
+  schemas: Record<string, { tables: Record<string, { columns: string[] }> }>
+}
+
 /** A certificate of a source that somebody approved. */
 export interface Certificate {
   id: string

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::harness::{World, request};
+use crate::harness::{World, block_on, request};
 use crate::shop::{offer, table};
 
 fn reloaded(world: &World) -> String {
@@ -174,7 +174,7 @@ fn a_configuration_can_be_set_before_the_first_sync_and_its_names_are_checked() 
 }
 
 #[test]
-fn i8_columns_are_not_dropped_and_the_checks_before_are_fivetrans() {
+fn i8_only_a_blocked_column_is_marked_to_be_dropped_and_switching_it_on_takes_that_back() {
     let world = World::new();
     let id = reloaded(&world);
     let path = format!("/v1/connections/{id}/schemas");
@@ -188,6 +188,25 @@ fn i8_columns_are_not_dropped_and_the_checks_before_are_fivetrans() {
     world.post(&many, json!({ "schemas": {} })).refused(400, "InvalidInput", &["schemas"]);
     world.post(&many, json!({})).refused(400, "InvalidInput", &["schemas"]);
     world.patch(&column, json!({ "enabled": false }));
-    world.delete(&column).refused(400, "NotSupported", &["ever dropped"]);
-    world.post(&many, drop("email")).refused(400, "NotSupported", &["ever dropped"]);
+    let marked = |column: &str| {
+        let settings = block_on(world.services.control.stream_settings(&id)).unwrap();
+        settings.streams.values().any(|own| own.columns.get(column).and_then(|set| set.drop) == Some(true))
+    };
+    let columns =
+        json!({ "schemas": { "Public": { "tables": { "Users": { "columns": ["email", "id"] } } } } });
+    world.post(&many, columns).refused(409, "IllegalState", &["id", "not blocked"]);
+    assert!(!marked("email"), "all or none");
+    for ask in [world.delete(&column), world.post(&many, drop("email"))] {
+        assert_eq!(ask.status, 200, "{}", ask.json);
+        assert!(ask.json["message"].as_str().unwrap().contains("successfully marked for deletion"));
+        assert!(marked("email"));
+    }
+    let logs = world.get(&format!("/v1/connections/{id}/logs"));
+    let asked = |log: &Value| log["data"]["drop_columns"] == json!(["Public.Users.email"]);
+    assert_eq!(logs.data()["items"].as_array().unwrap().iter().filter(|log| asked(log)).count(), 2);
+    world.patch(&column, json!({ "hashed": true }));
+    assert!(marked("email"), "another edit takes nothing back");
+    world.patch(&column, json!({ "enabled": true }));
+    world.patch(&column, json!({ "enabled": false }));
+    assert!(!marked("email"));
 }

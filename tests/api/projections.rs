@@ -3,6 +3,7 @@ use fivetran_do::core::error::{ErrorKind, ErrorReport};
 use fivetran_do::core::run::{Counts, Effort};
 use fivetran_do::core::table::LoadMode;
 
+use fivetran_do::engine::sync_control::Pace;
 use fivetran_do::engine::{RunProgress, TableProgress};
 use serde_json::json;
 
@@ -112,10 +113,14 @@ fn a_run_is_told_from_start_to_end() {
         events.collect::<Vec<_>>(),
         [
             "sync_start",
+            "write_to_table_start",
+            "write_to_table_start",
             "records_modified",
             "records_modified",
+            "write_to_table_end",
             "records_modified",
             "records_modified",
+            "write_to_table_end",
             "sync_end"
         ]
     );
@@ -275,4 +280,84 @@ fn live_progress_comes_from_the_engine() {
         (&reply.data()["run"]["id"], &reply.data()["run"]["tables"][0]["counts"]["written"]),
         (&json!("r1"), &json!(3))
     );
+}
+
+#[test]
+fn a_table_that_was_written_says_when_and_one_that_was_not_says_nothing() {
+    let (world, id) = world();
+    started(&world, &id, "r1", 1);
+    let mut users = table("users", 6);
+    users.pace = Some(Pace { attempts: 1, since: Some(NEW_YEAR + 5), until: Some(NEW_YEAR + 9) });
+    // A clock that went back is no reason to end before the beginning.
+    let mut orders = table("orders", 2);
+    orders.pace = Some(Pace { attempts: 1, since: Some(NEW_YEAR + 7), until: Some(NEW_YEAR - MINUTE) });
+    let mut idle = table("idle", 0);
+    idle.counts = Counts::default();
+    let last = progress("r1", vec![users, orders, idle], None);
+    block_on(world.services.control.run_finished(&finished(&id, &last, "SUCCESSFUL"))).unwrap();
+    let logs = world.get(&format!("/v1/connections/{id}/logs?run_id=r1"));
+    let told = logs.data()["items"].as_array().unwrap().iter().filter_map(|item| {
+        let of = item["data"]["table"].as_str()?;
+        let (event, at) = (item["event"].as_str().unwrap(), item["created_at"].as_str().unwrap());
+        Some(format!("{event} {of} {}", &at[20..26]))
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "write_to_table_start orders 000000",
+            "records_modified orders 000000",
+            "records_modified orders 000000",
+            "write_to_table_end orders 000000",
+            "write_to_table_start users 000005",
+            "records_modified users 000009",
+            "records_modified users 000009",
+            "write_to_table_end users 000009",
+        ]
+    );
+}
+
+#[test]
+fn data_is_delayed_when_it_is_later_than_the_sensitivity_allows() {
+    let (world, id) = world();
+    let path = format!("/v1/connections/{id}");
+    let state = || world.get(&path).data()["status"]["update_state"].clone();
+    let last = progress("r1", vec![], None);
+    started(&world, &id, "r1", 1);
+    block_on(world.services.control.run_finished(&finished(&id, &last, "SUCCESSFUL"))).unwrap();
+    world.patch(&path, json!({ "sync_frequency": 60, "data_delay_sensitivity": "NORMAL" }));
+    // It succeeded a minute after New Year, and is expected again within an hour.
+    world.clock.0.set(NEW_YEAR + 80 * MINUTE);
+    assert_eq!(state(), "on_schedule");
+    for (body, expected) in [
+        (json!({ "data_delay_sensitivity": "CUSTOM", "data_delay_threshold": 18 }), "delayed"),
+        (json!({ "data_delay_sensitivity": "CUSTOM", "data_delay_threshold": 19 }), "on_schedule"),
+        (json!({ "data_delay_sensitivity": "HIGH" }), "on_schedule"),
+    ] {
+        world.patch(&path, body);
+        assert_eq!(state(), expected);
+    }
+    world.clock.0.set(NEW_YEAR + 92 * MINUTE);
+    assert_eq!(state(), "delayed");
+    world.patch(&path, json!({ "data_delay_sensitivity": "SYNC_FREQUENCY" }));
+    assert_eq!(state(), "on_schedule");
+    world.clock.0.set(NEW_YEAR + 122 * MINUTE);
+    assert_eq!(state(), "delayed");
+    world.patch(&path, json!({ "data_delay_sensitivity": "LOW" }));
+    assert_eq!(state(), "on_schedule");
+    world.patch(&path, json!({ "data_delay_sensitivity": "HIGH" }));
+    // Of a connection that is off, or started by hand, nobody expects data.
+    for (off, on) in [
+        (json!({ "paused": true }), json!({ "paused": false })),
+        (json!({ "schedule_type": "manual" }), json!({ "schedule_type": "auto" })),
+    ] {
+        world.patch(&path, off);
+        assert_eq!(state(), "on_schedule");
+        world.patch(&path, on);
+        assert_eq!(state(), "delayed");
+    }
+    // While history is read again, it takes the time it takes.
+    world.db.execute("UPDATE connections SET is_historical_sync = 1, sync_state = 'syncing'");
+    assert_eq!(state(), "on_schedule");
+    world.db.execute("UPDATE connections SET is_historical_sync = 0");
+    assert_eq!(state(), "delayed");
 }

@@ -12,6 +12,7 @@
 )]
 
 mod chunks;
+mod dropping;
 mod history;
 mod http;
 mod limits;

@@ -120,6 +120,23 @@ test("a table that is gone stays at the destination", async () => {
   assert.equal((await manifestOf(world.service, "c_gone_gone", "t")).total_rows, 1);
 });
 
+test("a blocked column that a person asks to drop is gone after the next sync", async () => {
+  await query("CREATE SCHEMA gdpr; CREATE TABLE gdpr.t (id integer PRIMARY KEY, salary text); INSERT INTO gdpr.t VALUES (1, 'lots')");
+  for (const { id, destination } of await both("gdpr")) {
+    await world.synced(id);
+    const column = `/v1/connections/${id}/schemas/gdpr/tables/t/columns/salary`;
+    assert.equal((await world.service.api("DELETE", column)).status, 409);
+    await world.ok("PATCH", column, { enabled: false });
+    await world.synced(id);
+    await world.ok("DELETE", column);
+    await world.synced(id);
+    const names = destination === "d1"
+      ? Object.keys(await (await world.service.d1(DATABASE)).prepare("SELECT * FROM c_gdpr_gdpr__t").first())
+      : (await manifestOf(world.service, "c_gdpr_gdpr", "t")).columns.map(({ name }) => name);
+    assert.deepEqual(names.filter((name) => !name.startsWith("_")), ["id"]);
+  }
+});
+
 test("ALLOW_COLUMNS takes new columns and leaves new tables out", async () => {
   await query("CREATE SCHEMA cols; CREATE TABLE cols.a (id integer PRIMARY KEY); INSERT INTO cols.a VALUES (1)");
   const [, { id }] = await both("cols", { schema_change_handling: "ALLOW_COLUMNS" });

@@ -107,6 +107,41 @@ fn the_stories_of_history_end_as_they_are_told_in_every_format() {
     }
 }
 
+#[test]
+fn a_dropped_column_leaves_history_and_its_values_do_not_come_back_with_it() {
+    let (mut folders, mut ends) = (Vec::new(), Vec::new());
+    let person =
+        |name: &str, color: &str| BTreeMap::from([(1, [Some(name.to_owned()), Some(color.to_owned())])]);
+    for format in FORMATS {
+        let (bucket, destination) = lake_of(format);
+        let of = |name: &str, color: bool| Sync {
+            full: false,
+            color,
+            torn: false,
+            chunks: vec![person(name, if name == "Bea" { "blue" } else { "red" })],
+        };
+        play(&bucket, &*destination, 1, &Sync { full: true, ..of("Ada", true) });
+        let second = of("Bob", false);
+        let load = load_of(2, &second);
+        block_on(destination.prepare(&load)).unwrap();
+        let dropped = block_on(destination.drop_columns(&load, &["color".to_owned()])).unwrap();
+        assert_eq!(dropped, fivetran_do::destinations::Dropped::Whole);
+        let sql = manifest(&bucket)["history"]["sql"].as_str().unwrap().to_owned();
+        assert!(!sql.contains("\"color\""), "{sql}");
+        folders.push(on_disk(&bucket, "dropped"));
+        ends.push(vec!["1 Ada -: since 1"]);
+        play(&bucket, &*destination, 2, &second);
+        folders.push(on_disk(&bucket, "dropped"));
+        ends.push(vec!["1 Ada -: 1 to just before 2", "1 Bob -: since 2"]);
+        play(&bucket, &*destination, 3, &of("Bea", true));
+        folders.push(on_disk(&bucket, "dropped"));
+        ends.push(vec!["1 Ada -: 1 to just before 2", "1 Bob -: 2 to just before 3", "1 Bea blue: since 3"]);
+    }
+    for (versions, end) in versions_in(&folders).iter().zip(ends) {
+        assert_eq!(in_words(versions), end);
+    }
+}
+
 /// Rows as [`Destination::scan`] gives them: what stands.
 fn standing(destination: &dyn Destination) -> BTreeMap<i64, Option<String>> {
     use arrow::array::AsArray;

@@ -61,6 +61,7 @@ export const BODIES = [
   ["ReconcileRequest", "post /v1/connections/{connection_id}/reconcile"],
   ["NewCertificate", "post /v1/connections/{connection_id}/certificates"],
   ["SchemaConfigPatch", "patch /v1/connections/{connection_id}/schemas"],
+  ["ColumnsToDrop", "post /v1/connections/{connection_id}/schemas/drop-columns"],
   ["NewWebhook", "post /v1/webhooks/group/{group_id}"],
   ["WebhookPatch", "patch /v1/webhooks/{webhook_id}"],
   ["NewLogService", "post /v1/external-logging"],

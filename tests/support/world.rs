@@ -282,8 +282,18 @@ impl Actors for World {
                 let record = record.ok_or_else(|| Error::internal("no such destination"))?;
                 let ports = self.ports();
                 let destination = self.0.registry.destination(&record, &ports)?;
-                let table = tables.prepare(&object.1, destination.as_ref(), *load, &control, &ports).await?;
-                DestinationReply::Prepared { table }
+                let (table, change) =
+                    tables.prepare(&object.1, destination.as_ref(), *load, &control, &ports).await?;
+                DestinationReply::Prepared { table, change }
+            }
+            DestinationRequest::DropColumns { destination_id, load, columns } => {
+                let control = self.control();
+                let record = control.destination(&destination_id).await?;
+                let record = record.ok_or_else(|| Error::internal("no such destination"))?;
+                let destination = self.0.registry.destination(&record, &self.ports())?;
+                let dropped =
+                    tables.drop_columns(&object.1, destination.as_ref(), &load, &columns, &control).await?;
+                DestinationReply::Dropped { dropped }
             }
             DestinationRequest::Current => DestinationReply::Current { tables: tables.current()? },
             DestinationRequest::History { schema, table } => {

@@ -165,7 +165,8 @@ impl ProgressRun {
 struct LogBody {
     id: String,
     level: LogLevel,
-    /// For example `sync_start`, `records_modified`, `sync_end`.
+    /// For example `sync_start`, `create_table`, `alter_table`, `write_to_table_start`, `records_modified`,
+    /// `write_to_table_end`, `sync_end`.
     event: String,
     run_id: Option<String>,
     created_at: Timestamp,

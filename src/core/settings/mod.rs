@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::StreamName;
 
 pub use schemas::settle_schemas;
-pub use select::{SelectedColumn, Selection, Target, primary_key, select};
+pub use select::{DroppedColumn, SelectedColumn, Selection, Target, primary_key, select};
 
 /// What happens to schemas, tables and columns that appear after the first sync. Fivetran's
 /// `schema_change_handling`.
@@ -71,6 +71,17 @@ pub struct ColumnSettings {
     /// Adds the column to the key, or takes it out of the source's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_primary_key: Option<bool>,
+    /// On drops the column at the destination with the next sync of its table, as long as it is off. Taken back by
+    /// switching the column on, and once it is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop: Option<bool>,
+}
+
+impl ColumnSettings {
+    /// Whether a person blocked the column and then asked for it to be dropped.
+    fn is_to_be_dropped(self) -> bool {
+        self.enabled == Some(false) && self.drop == Some(true)
+    }
 }
 
 /// What was set by hand for a table.

@@ -31,6 +31,15 @@ pub struct SelectedColumn {
     pub hashed: bool,
 }
 
+/// A column that a person asked to drop at the destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedColumn {
+    /// Name at the source.
+    pub source: String,
+    /// Name at the destination.
+    pub destination: String,
+}
+
 /// What is synced of one stream, and as what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
@@ -44,6 +53,9 @@ pub struct Selection {
     pub columns: Vec<SelectedColumn>,
     /// Column whose growth marks changes, where the user named one.
     pub cursor_column: Option<String>,
+    /// Columns to drop at the destination. None of them is synced.
+    #[serde(default)]
+    pub dropped: Vec<DroppedColumn>,
     /// The table at the destination: `_fivetran_id` where there is no key, the columns above, and the system columns of
     /// its sync mode. Columns that the destination has beyond these stay there untouched.
     pub table: TableSchema,
@@ -103,6 +115,7 @@ pub fn select(
         resync: own.resync.clone().or_else(|| resync_reason(known, &columns, &table, target.current)),
         columns,
         cursor_column: own.cursor_column.clone(),
+        dropped: dropped_columns(stream, &table, &settled),
         table,
         settled: (settled != *own).then_some(settled),
     })
@@ -144,6 +157,18 @@ fn selected_columns(stream: &Stream, key: &[String], settled: &StreamSettings) -
             destination,
             hashed: set(&column.name).hashed == Some(true),
         })
+        .collect()
+}
+
+/// The columns that are to be dropped, with the names they have there.
+fn dropped_columns(stream: &Stream, table: &TableSchema, settled: &StreamSettings) -> Vec<DroppedColumn> {
+    let pairs = stream.columns.iter().zip(destination_names(stream));
+    pairs
+        .filter(|(column, destination)| {
+            settled.columns.get(&column.name).is_some_and(|set| set.is_to_be_dropped())
+                && table.column(destination).is_none()
+        })
+        .map(|(column, destination)| DroppedColumn { source: column.name.clone(), destination })
         .collect()
 }
 

@@ -122,6 +122,16 @@ pub(super) fn select(name: &str) -> Statement {
     )
 }
 
+/// A scalar subquery that fails the statement unless the run of `?1` to `?3` is the announced one (I4).
+pub(super) fn current_or_fail() -> String {
+    format!("(SELECT json_extract('1', CASE WHEN {} THEN '$' ELSE '{}' END))", IS_CURRENT, fault::FENCED)
+}
+
+/// Stops a batch whose run is not the announced one; `ALTER` and `DROP` have no place for a condition.
+pub(super) fn guard(name: &str, load: &TableLoad) -> Statement {
+    Statement::new(format!("SELECT {}", current_or_fail()), current_params(name, load))
+}
+
 /// Writes how the table stands, unless a newer run was announced.
 pub(super) fn define(name: &str, load: &TableLoad, definition: &TableSchema) -> Result<Statement> {
     let mut params = current_params(name, load);

@@ -5,13 +5,14 @@
 //! `_fivetran_commits` ([`watermark`]) knows which chunks are durable.
 //!
 //! A run prepares a table ([`prepare`], [`rebuild`]), writes its chunks as upserts of JSON rows ([`encode`],
-//! [`insert`], [`write`]), and publishes ([`publish`]); [`scan`] reads rows back. How values are stored is told in [`storage`] and [`temporal`].
+//! [`insert`], [`write`]), and publishes ([`publish`]); [`drop`] drops what a person asked to drop; [`scan`] reads rows back. How values are stored is told in [`storage`] and [`temporal`].
 
 mod catalog;
 mod check;
 mod config;
 mod database;
 mod ddl;
+mod drop;
 mod encode;
 mod fault;
 mod history;
@@ -44,7 +45,8 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
+    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, TableLoad, TableReceipt,
+    Visit,
 };
 use crate::ports::{Ports, SqlDatabase};
 
@@ -88,6 +90,11 @@ impl Destination for D1 {
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {
         prepare::prepare(&self.database, load).await
+    }
+
+    async fn drop_columns(&self, load: &TableLoad, columns: &[String]) -> Result<Dropped> {
+        drop::drop_columns(&self.database, load, columns).await?;
+        Ok(Dropped::Whole)
     }
 
     async fn open(&self, load: &TableLoad, chunk: &ChunkId, fence: Fence) -> Result<ChunkOpening> {

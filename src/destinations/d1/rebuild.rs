@@ -17,7 +17,7 @@ use super::catalog::{self, Rebuild, SchemaObject};
 use super::database::Database;
 use super::names::{self, quote};
 use super::pages::{Page, Pages};
-use super::{ddl, fault, storage};
+use super::{ddl, storage};
 use crate::core::Result;
 use crate::core::fault_point::FaultPoint;
 use crate::core::table::{DELETED, TableColumn, TableSchema};
@@ -37,7 +37,7 @@ pub(super) async fn rebuild(
     let plan = Rebuild { target, objects, swapped: false };
     let new = names::rebuilt(name);
     let statements = vec![
-        guard(name, load),
+        catalog::guard(name, load),
         note(name, load, Some(&plan))?,
         sql(format!("DROP TABLE IF EXISTS {}", quote(&new))),
         sql(ddl::create(&plan.target, &new)),
@@ -64,7 +64,7 @@ pub(super) async fn recover(database: &Database, name: &str, load: &TableLoad, p
         return swap(database, name, load, plan, !tables.contains(name)).await;
     }
     let statements = vec![
-        guard(name, load),
+        catalog::guard(name, load),
         sql(format!("DROP TABLE IF EXISTS {}", quote(&names::rebuilt(name)))),
         note(name, load, None)?,
     ];
@@ -84,7 +84,7 @@ async fn swap(
     let what = catalog::title(&load.table);
     let (new, old) = (names::rebuilt(name), names::replaced(name));
     let tables = existing_tables(database, name, &what).await?;
-    let mut statements = vec![guard(name, load), sql("PRAGMA legacy_alter_table = ON".to_owned())];
+    let mut statements = vec![catalog::guard(name, load), sql("PRAGMA legacy_alter_table = ON".to_owned())];
     if !tables.contains(&old) {
         statements.push(rename(name, &old));
     }
@@ -104,11 +104,11 @@ async fn swap(
 async fn finish(database: &Database, name: &str, load: &TableLoad, plan: &Rebuild) -> Result<()> {
     let what = catalog::title(&load.table);
     let drop = sql(format!("DROP TABLE IF EXISTS {}", quote(&names::replaced(name))));
-    database.batch(&what, vec![guard(name, load), drop]).await?;
+    database.batch(&what, vec![catalog::guard(name, load), drop]).await?;
     database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
     let present: HashSet<String> =
         schema_objects(database, name, &what).await?.into_iter().map(|object| object.name).collect();
-    let mut statements = vec![guard(name, load)];
+    let mut statements = vec![catalog::guard(name, load)];
     statements.extend(
         plan.objects
             .iter()
@@ -150,7 +150,7 @@ fn copy(
             columns.join(", "),
             values.join(", "),
             quote(name),
-            current_or_fail(),
+            catalog::current_or_fail(),
         ),
         params,
     )
@@ -214,20 +214,6 @@ async fn existing_tables(database: &Database, name: &str, what: &str) -> Result<
     );
     let rows = database.query(what, select).await?.rows;
     Ok(rows.iter().filter_map(|row| row.get("name").and_then(Value::as_str).map(str::to_owned)).collect())
-}
-
-/// A scalar subquery that fails the statement unless the run of `?1` to `?3` is the announced one (I4).
-fn current_or_fail() -> String {
-    format!(
-        "(SELECT json_extract('1', CASE WHEN {} THEN '$' ELSE '{}' END))",
-        catalog::IS_CURRENT,
-        fault::FENCED
-    )
-}
-
-/// Stops a batch whose run is not the announced one; `ALTER` and `DROP` have no place for a condition.
-fn guard(name: &str, load: &TableLoad) -> Statement {
-    Statement::new(format!("SELECT {}", current_or_fail()), catalog::current_params(name, load))
 }
 
 fn note(name: &str, load: &TableLoad, plan: Option<&Rebuild>) -> Result<Statement> {

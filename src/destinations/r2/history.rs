@@ -17,6 +17,9 @@ use crate::core::settings::TableSyncMode;
 use crate::core::table::{LoadMode, START, TableColumn};
 use crate::destinations::TableLoad;
 
+/// Before the name of a column that was dropped. Names of columns do not begin so ([naming](crate::core::naming)).
+const DROPPED: &str = "_fivetran_dropped_";
+
 /// What a manifest says of a table that keeps history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct History {
@@ -57,6 +60,18 @@ impl History {
             let columns = load.table.columns.clone();
             self.columns_since.push(ColumnsSince { load: number, since: load.synced_at, columns });
         }
+    }
+
+    /// The same of a table without those columns. What parts hold of them goes by a name that no column can have: the
+    /// cells of CSV are known by their places, and a column that is made anew must not find the values of the old one.
+    pub(super) fn without(&self, gone: &[&String]) -> Self {
+        let mut next = self.clone();
+        for column in next.columns_since.iter_mut().flat_map(|era| &mut era.columns) {
+            if gone.contains(&&column.name) {
+                column.name = format!("{DROPPED}{}", column.name);
+            }
+        }
+        next
     }
 
     /// Loads without that column, though one before them had it: from when on, and until when.

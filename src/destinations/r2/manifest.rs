@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Format;
 use super::history::{self, History};
+use super::history_view;
 use super::layout::TableLayout;
+use crate::core::fault_point::FaultPoint;
 use crate::core::table::{LoadMode, TableColumn, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{TableLoad, TableReceipt};
+use crate::destinations::{Dropped, TableLoad, TableReceipt};
 use crate::ports::{ObjectStore, Ports, PutCondition, PutOutcome};
 
 /// Version of the manifest's shape. A reader of ours refuses others rather than guess.
@@ -51,7 +53,8 @@ pub(crate) struct Manifest {
     pub(crate) load_base: u64,
     /// Grows with every full load that replaced the content.
     pub(crate) generation: u64,
-    /// Columns: the newest load's first, then those that only older parts have. Only grows and widens (I8).
+    /// Columns: the newest load's first, then those that only older parts have. Only grows and widens (I8), unless a
+    /// person asks for a column to be dropped.
     pub(crate) columns: Vec<TableColumn>,
     /// Key columns.
     pub(crate) primary_key: Vec<String>,
@@ -189,6 +192,20 @@ impl Manifest {
             next.primary_key.clone_from(&load.table.primary_key);
         }
         Ok(next)
+    }
+
+    /// This manifest without the columns, but for those that the load carries or that are of the key.
+    fn without(&self, load: &TableLoad, columns: &[String]) -> Self {
+        let mut next = self.clone();
+        let goes = |name: &String| load.table.column(name).is_none() && !self.primary_key.contains(name);
+        let gone: Vec<&String> = columns.iter().filter(|name| goes(name)).collect();
+        next.columns.retain(|column| !gone.contains(&&column.name));
+        next.history = self.history.as_ref().map(|history| {
+            let mut history = history.without(&gone);
+            history.sql = history_view::sql(&next, &history);
+            history
+        });
+        next
     }
 
     /// Load number of a run that this manifest has announced: grows for the whole life of the table.
@@ -354,6 +371,31 @@ impl ManifestStore {
             }
             if let PutOutcome::Written(_) = self.swap(&next, etag).await? {
                 return Ok(());
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// Takes columns out, as far as the load and the key can do without them. Parts keep their values: of a table that
+    /// keeps history for good, of others until a full load replaces them.
+    ///
+    /// # Errors
+    /// As [`Manifest::load_number`] and [`ManifestStore::read`].
+    pub(crate) async fn drop_columns(&self, load: &TableLoad, columns: &[String]) -> Result<Dropped> {
+        for _ in 0..SWAP_TRIES {
+            let current = self.prepared().await?;
+            current.manifest.load_number(load)?;
+            let next = current.manifest.without(load, columns);
+            let dropped = match next.history.is_some() || next.parts.is_empty() {
+                true => Dropped::Whole,
+                false => Dropped::UntilFullLoad,
+            };
+            if next == current.manifest {
+                return Ok(dropped);
+            }
+            self.ports.reach(FaultPoint::DuringDdl, &load.run_id).await?;
+            if let PutOutcome::Written(_) = self.swap(&next, Some(&current.etag)).await? {
+                return Ok(dropped);
             }
         }
         Err(self.contended())

@@ -42,7 +42,8 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
+    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, TableLoad, TableReceipt,
+    Visit,
 };
 use crate::ports::{ObjectStore, Ports};
 
@@ -134,6 +135,10 @@ impl Destination for R2 {
     async fn prepare(&self, load: &TableLoad) -> Result<()> {
         let manifests = self.manifests(&load.table.schema, &load.table.table)?;
         manifests.announce(load, self.encoding.format()).await
+    }
+
+    async fn drop_columns(&self, load: &TableLoad, columns: &[String]) -> Result<Dropped> {
+        self.manifests(&load.table.schema, &load.table.table)?.drop_columns(load, columns).await
     }
 
     async fn open(&self, load: &TableLoad, chunk: &ChunkId, fence: Fence) -> Result<ChunkOpening> {

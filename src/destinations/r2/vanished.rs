@@ -385,6 +385,8 @@ fn marked_schema(old: FileSchema, mark: Mark, table: &TableSchema) -> Result<Fil
         let column = table.column(field.name());
         match field.name().as_str() {
             START | END | ACTIVE | DELETED => {}
+            // Dropped: its values go with the old parts.
+            _ if column.is_none() => {}
             name if column.is_some_and(|column| column.column_type == ColumnType::String)
                 && stored.get_physical_type() == PhysicalType::BYTE_ARRAY =>
             {

@@ -142,7 +142,7 @@ impl Engine {
             table: stream.selection.table.clone(),
             mode: if plan.full { LoadMode::Full } else { LoadMode::Incremental },
         };
-        let mut prepared = self.prepare_table(&connection.group_id, &load).await?;
+        let mut prepared = self.prepare_table(spec, &connection.group_id, &load).await?;
         if prepared.is_none() {
             // Before the table is made: a plan that is repeated after a crash must not find an empty table and a cursor.
             let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
@@ -152,19 +152,36 @@ impl Engine {
             self.log_run(LogLevel::Warning, "table_is_gone_and_read_again", spec, details);
             plan = source.plan(&stream.request, None).await?;
             load.mode = LoadMode::Full;
-            prepared = self.prepare_table(&connection.group_id, &load).await?;
+            prepared = self.prepare_table(spec, &connection.group_id, &load).await?;
         }
         load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
+        let in_full = self.drop_columns(spec, &connection.group_id, &stream, &load).await?;
+        if in_full && load.mode == LoadMode::Incremental {
+            plan = source.plan(&stream.request, None).await?;
+            load.mode = LoadMode::Full;
+            let prepared = self.prepare_table(spec, &connection.group_id, &load).await?;
+            load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
+        }
         Ok(Outcome::StreamPlanned { plan, load })
     }
 
-    async fn prepare_table(&self, destination_id: &str, load: &TableLoad) -> Result<Option<TableSchema>> {
+    async fn prepare_table(
+        &self,
+        spec: &RunSpec,
+        destination_id: &str,
+        load: &TableLoad,
+    ) -> Result<Option<TableSchema>> {
         let request = DestinationRequest::Prepare {
             destination_id: destination_id.to_owned(),
             load: Box::new(load.clone()),
         };
         match self.actors.destination(destination_id, request).await? {
-            DestinationReply::Prepared { table } => Ok(table),
+            DestinationReply::Prepared { table, change } => {
+                if let Some(change) = change {
+                    self.log_change(spec, &load.table, &change).await?;
+                }
+                Ok(table)
+            }
             _ => Err(unexpected("DestinationDO")),
         }
     }

@@ -3,6 +3,7 @@ import type { ListOptions, Listing } from '../pages.js'
 import type {
   ColumnConfig,
   ColumnPatch,
+  ColumnsToDrop,
   SchemaConfig,
   SchemaConfigPatch,
   SchemaPatch,
@@ -97,6 +98,22 @@ export class SchemasResource {
       path: url,
     })
     return answer.columns
+  }
+
+  /** Has the next sync of the table drop a blocked column at the destination, with its values. */
+  dropColumn(
+    connectionId: string,
+    [schema, table, column]: [schema: string, table: string, column: string],
+    options: RequestOptions = {},
+  ): Promise<void> {
+    const url = path`/v1/connections/${connectionId}/schemas/${schema}/tables/${table}/columns/${column}`
+    return this.#transport.send({ ...options, method: 'DELETE', path: url })
+  }
+
+  /** The same of many: columns by table by schema, by their names at the source. All or none. */
+  dropColumns(connectionId: string, columns: ColumnsToDrop, options: RequestOptions = {}): Promise<void> {
+    const url = path`/v1/connections/${connectionId}/schemas/drop-columns`
+    return this.#transport.send({ ...options, method: 'POST', path: url, body: columns, idempotent: true })
   }
 
   /** How the tables' shapes changed over time. */

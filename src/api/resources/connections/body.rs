@@ -1,18 +1,15 @@
 //! A connection as answers show it. Every key Fivetran's clients index is there, `null` where there is nothing.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::schedule::ConnectionSchedule;
 use crate::api::timestamp::Timestamp;
 use crate::connectors::{SetupTest, SyncMode};
 use crate::control::{Alert, Connection, SetupState, SyncState};
+use crate::core::delay::{Sensitivity, is_delayed};
 use crate::core::schedule::{ScheduleKind, Zone};
-
-/// A due time missed by more than this is called a delay: Fivetran's own threshold is not published; two periods of the
-/// cron that starts syncs are certain to be one.
-const DELAY_MICROS: i64 = 120_000_000;
 
 /// A connection. Secrets in `config` are masked.
 #[derive(Serialize, JsonSchema)]
@@ -65,7 +62,7 @@ pub(crate) struct ConnectionBody {
 struct StatusBody {
     setup_state: SetupState,
     sync_state: SyncState,
-    /// `delayed` when a due sync has not started.
+    /// `delayed` when the data is later than `data_delay_sensitivity` allows.
     update_state: UpdateState,
     is_historical_sync: bool,
     /// When a rescheduled sync is tried again.
@@ -94,7 +91,7 @@ impl ConnectionBody {
         // Stored schedules passed the check when they were made; the zone is not shown.
         let schedule = connection.schedule(Zone::default()).ok();
         let extra = |name: &str| connection.extra.get(name);
-        let overdue = connection.next_due_at.is_some_and(|due| due.saturating_add(DELAY_MICROS) < now);
+        let update_state = update_state(&connection, now);
         Self {
             service_version: 1,
             connected_by: connection.created_by,
@@ -124,11 +121,7 @@ impl ConnectionBody {
             status: StatusBody {
                 setup_state: connection.setup_state,
                 sync_state: connection.sync_state,
-                update_state: if overdue && connection.sync_state != SyncState::Syncing {
-                    UpdateState::Delayed
-                } else {
-                    UpdateState::OnSchedule
-                },
+                update_state,
                 is_historical_sync: connection.is_historical_sync,
                 rescheduled_for: connection.rescheduled_for.map(Timestamp),
                 tasks: connection.tasks,
@@ -145,5 +138,25 @@ impl ConnectionBody {
             service: connection.service,
             schema: connection.schema_name,
         }
+    }
+}
+
+/// Nobody expects data of a connection that is off, manual or not set up; nor of one before its history is through, which
+/// may take days.
+fn update_state(connection: &Connection, now: i64) -> UpdateState {
+    let expected = !connection.paused
+        && connection.schedule_type == ScheduleKind::Auto
+        && connection.setup_state != SetupState::Incomplete
+        && !(connection.is_historical_sync && connection.sync_state == SyncState::Syncing);
+    let setting = |name: &str| connection.extra.get(name);
+    let sensitivity = setting("data_delay_sensitivity").map(Sensitivity::deserialize);
+    let sensitivity = sensitivity.and_then(Result::ok).unwrap_or_default();
+    let threshold = setting("data_delay_threshold").and_then(Value::as_u64).unwrap_or(0);
+    let threshold = u32::try_from(threshold).unwrap_or(u32::MAX);
+    let renewed_at = connection.succeeded_at.unwrap_or(connection.created_at);
+    if expected && is_delayed(sensitivity, threshold, connection.sync_frequency, renewed_at, now) {
+        UpdateState::Delayed
+    } else {
+        UpdateState::OnSchedule
     }
 }

@@ -16,6 +16,7 @@ use crate::api::{Services, setup};
 use crate::connectors::SyncMode;
 use crate::control::{NewConnection, SetupState};
 use crate::core::access::Place;
+use crate::core::delay::Sensitivity;
 use crate::core::roles::RoleScope;
 use crate::core::schedule::{Schedule, ScheduleKind, Zone, next_due};
 use crate::core::settings::SchemaChangePolicy;
@@ -68,9 +69,9 @@ pub(super) struct Timing {
 pub(super) struct Extras {
     /// Kept and answered.
     pause_after_trial: Option<bool>,
-    /// Kept and answered.
+    /// How late data may be before `status.update_state` says `delayed`; `NORMAL` where absent.
     data_delay_sensitivity: Option<Sensitivity>,
-    /// Minutes; only with the sensitivity CUSTOM. Kept and answered.
+    /// Minutes that data may be late; only with the sensitivity `CUSTOM`.
     #[schemars(range(min = 0))]
     data_delay_threshold: Option<u32>,
     /// Only `Directly`.
@@ -93,16 +94,6 @@ pub(super) struct Extras {
     destination_configuration: Option<Map<String, Value>>,
     /// Not supported: leave it out.
     connect_card_config: Option<Map<String, Value>>,
-}
-
-#[derive(Clone, Copy, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Sensitivity {
-    Low,
-    Normal,
-    High,
-    Custom,
-    SyncFrequency,
 }
 
 impl Extras {

@@ -201,7 +201,7 @@ fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> Ap
             return Err(ApiError::not_found("Column", &format!("{name}.{column}")));
         }
         let ColumnUpdate { enabled, hashed, is_primary_key } = update;
-        columns.insert(column, ColumnSettings { enabled, hashed, is_primary_key });
+        columns.insert(column, ColumnSettings { enabled, hashed, is_primary_key, drop: None });
     }
     let cursor_column = update.cursor_column.filter(|column| !column.is_empty());
     let TableUpdate { enabled, sync_mode, .. } = update;
@@ -241,6 +241,7 @@ fn merge(settings: &mut ConnectionSettings, change: &ConnectionSettings) {
         for (column, change) in &change.columns {
             let own = own.columns.entry(column.clone()).or_default();
             own.enabled = change.enabled.or(own.enabled);
+            own.drop = own.drop.filter(|_| own.enabled != Some(true));
             own.hashed = change.hashed.or(own.hashed);
             own.is_primary_key = change.is_primary_key.or(own.is_primary_key);
         }

@@ -29,6 +29,8 @@ pub(crate) fn routes() -> Vec<Route> {
     const TABLE: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}";
     const COLUMNS: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/columns";
     const COLUMN: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/columns/{column}";
+    const DROPPED: &str = "With its values, by the next sync of its table; switching the column on before takes that back. \
+        404 for what there is not, 409 for a column that is not blocked; then nothing is marked.";
     const PATCHED: &str = "Keys are source names, case-sensitive. What is left out stays.";
     vec![
         Route::new(Method::Get, ALL, "Read the schema configuration", Needs::connection(Access::Read), handler!(get => SchemaConfigBody)).details(
@@ -77,14 +79,15 @@ pub(crate) fn routes() -> Vec<Route> {
             "Change a column's configuration", Needs::connection(Access::Edit),
             handler!(edit::column, ColumnUpdate => SchemaConfigBody),
         ),
-        Route::new(Method::Delete, COLUMN, "Not supported: 400 with the reason", Needs::connection(Access::Manage), handler!(drop_columns::one)),
+        Route::new(Method::Delete, COLUMN, "Drop a blocked column at the destination", Needs::connection(Access::Manage), handler!(drop_columns::one))
+            .details(DROPPED),
         Route::new(
             Method::Post,
             "/v1/connections/{connection_id}/schemas/drop-columns",
-            "Not supported: 400 with the reason", Needs::connection(Access::Edit),
+            "Drop blocked columns at the destination", Needs::connection(Access::Edit),
             handler!(drop_columns::many, DropColumns),
         )
-        .details("Checks as Fivetran does: 404 for what there is not, 409 for a column that is not blocked."),
+        .details(DROPPED),
     ]
 }
 
