@@ -28,8 +28,8 @@ impl DurableObject for DestinationDo {
             let sql = DurableSql::new(self.state.storage().sql());
             let tables = Tables::new(&sql)?;
             match input {
-                DestinationRequest::Prepare { destination_id, load } => {
-                    self.prepare(&tables, &destination_id, *load).await
+                DestinationRequest::Prepare { destination_id, load, since } => {
+                    self.prepare(&tables, &destination_id, *load, since).await
                 }
                 DestinationRequest::Current => Ok(DestinationReply::Current { tables: tables.current()? }),
                 DestinationRequest::History { schema, table } => {
@@ -47,7 +47,13 @@ impl DurableObject for DestinationDo {
 }
 
 impl DestinationDo {
-    async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
+    async fn prepare(
+        &self,
+        tables: &Tables<'_>,
+        id: &str,
+        load: TableLoad,
+        since: Option<u64>,
+    ) -> Result<DestinationReply> {
         let control = control_plane(&self.env)?;
         let record = control.destination(id).await?.ok_or_else(|| {
             Error::new(
@@ -57,7 +63,7 @@ impl DestinationDo {
         })?;
         let ports = ports(&self.env);
         let destination = Registry::default().destination(&record, &ports)?;
-        let table = tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
+        let table = tables.prepare(&self.lock, destination.as_ref(), load, since, &control, &ports).await?;
         Ok(DestinationReply::Prepared { table })
     }
 }

@@ -6,7 +6,7 @@ use crate::control::ControlPlane;
 use crate::core::fault_point::FaultPoint;
 use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{Destination, TableLoad};
+use crate::destinations::{Destination, Standing, TableLoad};
 use crate::ports::{LocalSql, Ports};
 
 use super::protocol::TableVersion;
@@ -40,8 +40,9 @@ impl<'a> Tables<'a> {
     /// Widens what the run wants by what is there (I8), creates or alters the table, and records the version.
     /// Returns the table as the run must load it.
     ///
-    /// `None`, with nothing done, when changes are to go to a table that is not there: the user dropped it, or the
-    /// destination is another place now. What a cursor says was loaded is not there then (I2).
+    /// `None`, with nothing done, when changes are to go to a table that does not hold what they follow (I2): it is not there,
+    /// because the user dropped it or the destination is another place now; or its last published run is older than
+    /// `since`, the run that moved the cursor, because it was restored to an older state.
     ///
     /// # Errors
     /// The destination's; [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns;
@@ -51,16 +52,19 @@ impl<'a> Tables<'a> {
         lock: &SchemaLock,
         destination: &dyn Destination,
         mut load: TableLoad,
+        since: Option<u64>,
         control: &ControlPlane,
         ports: &Ports,
     ) -> Result<Option<TableSchema>> {
         let _turn = lock.0.lock().await;
-        table_owner::claim(self.sql, &load, control).await?;
-        let current = destination.describe(&load.table.schema, &load.table.table).await?;
-        match &current {
-            Some(current) => widen(&mut load.table, current),
-            None if load.mode == LoadMode::Incremental => return Ok(None),
-            None => {}
+        let standing = destination.standing(&load.table.schema, &load.table.table).await?;
+        table_owner::claim(destination, standing.as_ref(), &load, control).await?;
+        if load.mode == LoadMode::Incremental && !holds(standing.as_ref(), &load, since) {
+            return Ok(None);
+        }
+        let current = standing.and_then(|standing| standing.table);
+        if let Some(current) = &current {
+            widen(&mut load.table, current);
         }
         check_width(destination, &load.table, current.as_ref())?;
         destination.prepare(&load).await?;
@@ -110,7 +114,7 @@ impl<'a> Tables<'a> {
     /// When the storage fails.
     pub fn forget(&self) -> Result<()> {
         self.sql.exec("DELETE FROM versions", &[])?;
-        table_owner::forget(self.sql)
+        Ok(())
     }
 
     fn record(&self, load: &TableLoad, now: i64) -> Result<()> {
@@ -134,6 +138,13 @@ impl<'a> Tables<'a> {
         )?;
         Ok(())
     }
+}
+
+/// Whether the table is there and holds what that run of the load's connection, if a run it was, published.
+fn holds(standing: Option<&Standing>, load: &TableLoad, since: Option<u64>) -> bool {
+    let Some(standing) = standing.filter(|standing| standing.table.is_some()) else { return false };
+    let published = standing.published.filter(|_| standing.owner == load.connection_id);
+    since.is_none_or(|since| published.is_some_and(|published| published >= since))
 }
 
 /// No column gets narrower than it is (I8).

@@ -76,8 +76,9 @@ pub struct SelectedStream {
     pub request: StreamRequest,
     /// How its columns become the destination's, and the table that makes.
     pub selection: Selection,
-    /// Fingerprint of the connection's definition when the run was planned. A run that goes on under another one would mix
-    /// two sources in one table, or move a column in clear that is to be hashed.
+    /// Fingerprint of the connection's definition when the run was planned, its destination included. A run that goes on under
+    /// another one would mix two sources in one table, share a table out over two places, or move a column in clear that is to
+    /// be hashed.
     pub definition: String,
 }
 
@@ -116,8 +117,8 @@ pub enum Task {
     Publish {
         /// The load.
         load: Box<TableLoad>,
-        /// The stream.
-        stream: StreamName,
+        /// See [`SelectedStream::definition`].
+        definition: String,
         /// Proof of every chunk, in chunk order.
         receipts: Vec<DurableReceipt>,
     },
@@ -288,6 +289,8 @@ pub enum ConnectorReply {
     Cursor {
         /// The cursor, if there is one.
         cursor: Option<Cursor>,
+        /// Number of the run that moved it there; `None` when a person set it.
+        moved_by: Option<u64>,
     },
     /// To `State`.
     State {
@@ -385,6 +388,8 @@ pub enum DestinationRequest {
         destination_id: String,
         /// The load; its table is what the run needs.
         load: Box<TableLoad>,
+        /// The run whose cursor the load goes on from.
+        since: Option<u64>,
     },
     /// Every table as it stands, from this object's own records.
     Current,
@@ -405,7 +410,7 @@ pub enum DestinationRequest {
 pub enum DestinationReply {
     /// To `Prepare`: the table as it now stands for this load (types possibly wider than asked).
     Prepared {
-        /// The table; `None` when changes were to go to a table that is not there.
+        /// The table; `None` when changes were to go to a table that does not hold what they follow.
         table: Option<TableSchema>,
     },
     /// To `Current`.

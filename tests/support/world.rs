@@ -270,13 +270,14 @@ impl Actors for World {
             .clone();
         let tables = Tables::new(&object.0)?;
         let reply = match request {
-            DestinationRequest::Prepare { destination_id, load } => {
+            DestinationRequest::Prepare { destination_id, load, since } => {
                 let control = self.control();
                 let record = control.destination(&destination_id).await?;
                 let record = record.ok_or_else(|| Error::internal("no such destination"))?;
                 let ports = self.ports();
                 let destination = self.0.registry.destination(&record, &ports)?;
-                let table = tables.prepare(&object.1, destination.as_ref(), *load, &control, &ports).await?;
+                let destination = destination.as_ref();
+                let table = tables.prepare(&object.1, destination, *load, since, &control, &ports).await?;
                 DestinationReply::Prepared { table }
             }
             DestinationRequest::Current => DestinationReply::Current { tables: tables.current()? },

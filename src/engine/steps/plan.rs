@@ -17,7 +17,7 @@ use crate::core::table::{LoadMode, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
-use crate::engine::open::{as_planned, definition};
+use crate::engine::open::{definition, require_planned};
 use crate::engine::protocol::{
     ConnectorReply, ConnectorRequest, DestinationReply, DestinationRequest, Outcome, RunSpec, SelectedStream,
 };
@@ -42,7 +42,8 @@ impl Engine {
         let source = self.open_source(&connection)?;
         let catalog = source.discover().await?;
         let Selected { streams, refused } = self.select_streams(&connection, &catalog, &spec.run_id).await?;
-        let definition = definition(&connection);
+        let destination = self.required_destination(&connection.group_id).await?;
+        let definition = definition(&connection, &destination);
         let streams = streams
             .into_iter()
             .filter(|(_, selection)| selection.enabled)
@@ -125,11 +126,13 @@ impl Engine {
         spec: &RunSpec,
         stream: SelectedStream,
     ) -> Result<Outcome> {
-        let connection = as_planned(self.fresh_connection(&spec.connection_id).await?, &stream)?;
+        let connection = self.fresh_connection(&spec.connection_id).await?;
+        let destination = self.required_destination(&connection.group_id).await?;
+        require_planned(&stream.definition, &connection, &destination)?;
         let source = self.open_source(&connection)?;
         let name = &stream.request.stream.name;
-        let cursor = match stream.request.mode {
-            SyncMode::Full => None,
+        let (cursor, since) = match stream.request.mode {
+            SyncMode::Full => (None, None),
             SyncMode::Incremental => self.cursor(&spec.connection_id, name).await?,
         };
         let mut plan = source.plan(&stream.request, cursor.as_ref()).await?;
@@ -142,26 +145,32 @@ impl Engine {
             table: stream.selection.table.clone(),
             mode: if plan.full { LoadMode::Full } else { LoadMode::Incremental },
         };
-        let mut prepared = self.prepare_table(&connection.group_id, &load).await?;
+        let mut prepared = self.prepare_table(&connection.group_id, &load, since).await?;
         if prepared.is_none() {
             // Before the table is made: a plan that is repeated after a crash must not find an empty table and a cursor.
             let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
             self.actors.connector(&connection.id, forget).await?;
             self.ports.reach(FaultPoint::AfterForget, &spec.run_id).await?;
             let details = json!({ "schema": load.table.schema, "table": load.table.table });
-            self.log_run(LogLevel::Warning, "table_is_gone_and_read_again", spec, details);
+            self.log_run(LogLevel::Warning, "table_lacks_what_was_synced", spec, details);
             plan = source.plan(&stream.request, None).await?;
             load.mode = LoadMode::Full;
-            prepared = self.prepare_table(&connection.group_id, &load).await?;
+            prepared = self.prepare_table(&connection.group_id, &load, None).await?;
         }
         load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
         Ok(Outcome::StreamPlanned { plan, load })
     }
 
-    async fn prepare_table(&self, destination_id: &str, load: &TableLoad) -> Result<Option<TableSchema>> {
+    async fn prepare_table(
+        &self,
+        destination_id: &str,
+        load: &TableLoad,
+        since: Option<u64>,
+    ) -> Result<Option<TableSchema>> {
         let request = DestinationRequest::Prepare {
             destination_id: destination_id.to_owned(),
             load: Box::new(load.clone()),
+            since,
         };
         match self.actors.destination(destination_id, request).await? {
             DestinationReply::Prepared { table } => Ok(table),
@@ -180,10 +189,15 @@ impl Engine {
         }
     }
 
-    async fn cursor(&self, connection_id: &str, stream: &StreamName) -> Result<Option<Cursor>> {
+    /// The stream's cursor, and the run that moved it there.
+    async fn cursor(
+        &self,
+        connection_id: &str,
+        stream: &StreamName,
+    ) -> Result<(Option<Cursor>, Option<u64>)> {
         let request = ConnectorRequest::Cursor { stream: stream.clone() };
         match self.actors.connector(connection_id, request).await? {
-            ConnectorReply::Cursor { cursor } => Ok(cursor),
+            ConnectorReply::Cursor { cursor, moved_by } => Ok((cursor, moved_by)),
             _ => Err(unexpected("ConnectorDO")),
         }
     }
