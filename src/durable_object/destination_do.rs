@@ -31,7 +31,9 @@ impl DurableObject for DestinationDo {
                 DestinationRequest::Prepare { destination_id, load, since } => {
                     self.prepare(&tables, &destination_id, *load, since).await
                 }
-                DestinationRequest::Current => Ok(DestinationReply::Current { tables: tables.current()? }),
+                DestinationRequest::Current { tables: wanted } => {
+                    Ok(DestinationReply::Current { tables: tables.current(&wanted)? })
+                }
                 DestinationRequest::History { schema, table } => {
                     Ok(DestinationReply::History { versions: tables.history(&schema, &table)? })
                 }

@@ -73,15 +73,17 @@ impl<'a> Tables<'a> {
         Ok(Some(load.table))
     }
 
-    /// The newest version of every table.
+    /// The newest version of those tables that there are, by schema and name.
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn current(&self) -> Result<Vec<TableSchema>> {
+    pub fn current(&self, tables: &[(String, String)]) -> Result<Vec<TableSchema>> {
         // With a single MAX() SQLite takes the other columns from the row that holds the maximum.
-        let rows = self
-            .sql
-            .exec("SELECT definition, MAX(version) FROM versions GROUP BY schema_name, table_name", &[])?;
+        let rows = self.sql.exec(
+            "SELECT definition, MAX(version) FROM versions WHERE (schema_name, table_name) IN \
+             (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) GROUP BY schema_name, table_name",
+            &[json(&tables)?],
+        )?;
         rows.iter().map(|row| Row(row).required_json(0)).collect()
     }
 

@@ -187,10 +187,8 @@ impl Task {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
-    /// Of [`Task::PlanRun`].
+    /// Of [`Task::PlanRun`]: the streams handed in with [`SyncRequest::Plan`] are all there are.
     RunPlanned {
-        /// The enabled streams.
-        streams: Vec<SelectedStream>,
         /// Streams whose settings contradict what the source offers: they fail, the others go on.
         refused: Vec<(StreamName, ErrorReport)>,
         /// Most chunks to read at once.
@@ -321,6 +319,15 @@ pub enum SyncRequest {
         /// Rows and bytes read so far in this attempt, where there is news.
         progress: Option<(u64, u64)>,
     },
+    /// Some of the streams that a run's plan enables. There may be ten thousand, which no single message should carry.
+    Plan {
+        /// Order.
+        order: i64,
+        /// Lease.
+        fence: Fence,
+        /// The streams.
+        streams: Vec<SelectedStream>,
+    },
     /// Hand over: this worker's time is up, another one must be woken for what is left.
     Yield,
     /// Report.
@@ -391,8 +398,11 @@ pub enum DestinationRequest {
         /// The run whose cursor the load goes on from.
         since: Option<u64>,
     },
-    /// Every table as it stands, from this object's own records.
-    Current,
+    /// Those of the tables that there are, as they stand, from this object's own records.
+    Current {
+        /// Schema and table at the destination.
+        tables: Vec<(String, String)>,
+    },
     /// Every version of a table this destination has been given.
     History {
         /// Schema at the destination.

@@ -280,7 +280,9 @@ impl Actors for World {
                 let table = tables.prepare(&object.1, destination, *load, since, &control, &ports).await?;
                 DestinationReply::Prepared { table }
             }
-            DestinationRequest::Current => DestinationReply::Current { tables: tables.current()? },
+            DestinationRequest::Current { tables: wanted } => {
+                DestinationReply::Current { tables: tables.current(&wanted)? }
+            }
             DestinationRequest::History { schema, table } => {
                 DestinationReply::History { versions: tables.history(&schema, &table)? }
             }

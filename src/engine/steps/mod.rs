@@ -1,6 +1,7 @@
 //! What workers do: one file per kind of order.
 
 mod close;
-mod plan;
+mod plan_run;
+mod plan_stream;
 mod publish;
 pub(super) mod read;

@@ -134,7 +134,11 @@ impl Sync<'_> {
     fn task(&self, spec: &RunSpec, order: &Eligible) -> Result<Task> {
         let (id, stream) = (order.id, order.stream.unwrap_or(-1));
         match order.kind {
-            Kind::PlanRun => Ok(Task::PlanRun),
+            Kind::PlanRun => {
+                // What an attempt before this one has handed in may not be what there is now.
+                self.state.forget_streams()?;
+                Ok(Task::PlanRun)
+            }
             Kind::Close => Ok(Task::Close { conclusion: Box::new(self.conclusion(spec)?) }),
             Kind::PlanStream => {
                 let rows =
