@@ -13,6 +13,7 @@ use std::rc::Rc;
 use fivetran_do::core::catalog::StreamName;
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::settings::{ColumnSettings, StreamSettings};
+use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::{Registry, RemoteSyncs, RunProgress, SyncControl};
 use support::deployment::{define, sync, sync_until, work};
@@ -79,4 +80,27 @@ fn i6_a_column_that_is_hashed_from_now_on_does_not_go_on_flowing_though_nobody_t
     let values = values(&world);
     assert_eq!(values.len(), IDS as usize);
     assert!(values.iter().all(|value| !value.contains("secret")), "{values:?}");
+}
+
+#[test]
+fn i2_a_destination_that_becomes_another_place_starts_the_run_over_there_and_in_full() {
+    let (world, _ledger) = world_of_a_full_ledger();
+    let connection = finish(define(&world, "r2"), PATIENCE);
+    assert_eq!(sync(&world, &connection).state, "SUCCESSFUL");
+    sync_until(&world, &connection, FaultPoint::AfterClaim);
+    let there = world.0.lake.keys();
+
+    let control = world.control();
+    let group = finish(control.connection(&connection), PATIENCE).unwrap().unwrap().group_id;
+    let destination = finish(control.destination(&group), PATIENCE).unwrap().unwrap();
+    let elsewhere = serde_json::json!({"bucket": "LAKE", "prefix": "elsewhere"});
+    assert!(finish(control.save_destination(&destination, Some(&elsewhere)), PATIENCE).unwrap());
+
+    assert_eq!(heal(&world, &connection).state, "CANCELED");
+    assert_eq!(world.0.lake.keys(), there, "something was written after the edit");
+    let run = sync(&world, &connection);
+    assert_eq!((run.state.as_str(), run.tables[0].mode), ("SUCCESSFUL", LoadMode::Full), "{run:?}");
+    assert_eq!(run.tables[0].counts.written, IDS as u64);
+    assert_eq!(sync(&world, &connection).tables[0].mode, LoadMode::Incremental);
+    assert!(world.0.lake.keys().iter().filter(|key| !key.starts_with("elsewhere/")).eq(&there));
 }

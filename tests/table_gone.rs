@@ -5,11 +5,12 @@
 
 mod support;
 
+use bytes::Bytes;
 use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
 use fivetran_do::engine::sync_control::TableProgress;
-use fivetran_do::ports::ObjectStore;
+use fivetran_do::ports::{ObjectStore, PutCondition, PutOutcome};
 use support::deployment::{define, sync};
 use support::ledger;
 use support::world::{World, finish};
@@ -36,6 +37,75 @@ fn drop_table(world: &World, destination: &str) {
         });
     } else {
         finish(world.0.lake.delete(&world.0.lake.keys()), PATIENCE).unwrap();
+    }
+}
+
+/// What a bucket holds; a database keeps its backup itself.
+type Backup = Vec<(String, Bytes)>;
+
+fn tables(db: &rusqlite::Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'backup %'";
+    let mut select = db.prepare(sql).unwrap();
+    select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn back_up(world: &World) -> Backup {
+    world.0.analytics.with(|db| {
+        for table in tables(db) {
+            let copy = format!("CREATE TABLE \"backup {table}\" AS SELECT * FROM \"{table}\"");
+            db.execute_batch(&copy).unwrap();
+        }
+    });
+    let lake = &world.0.lake;
+    let read = |key: String| {
+        let (body, _) = finish(lake.get(&key), PATIENCE).unwrap().unwrap();
+        (key, body)
+    };
+    lake.keys().into_iter().map(read).collect()
+}
+
+/// Sets the destination back, behind our back.
+fn restore(world: &World, backup: Backup) {
+    world.0.analytics.with(|db| {
+        for table in tables(db) {
+            let restore =
+                format!("DELETE FROM \"{table}\"; INSERT INTO \"{table}\" SELECT * FROM \"backup {table}\"");
+            db.execute_batch(&restore).unwrap();
+        }
+    });
+    let lake = &world.0.lake;
+    finish(lake.delete(&lake.keys()), PATIENCE).unwrap();
+    for (key, body) in backup {
+        let put = lake.put(&key, body, "application/octet-stream", PutCondition::Always);
+        assert!(matches!(finish(put, PATIENCE).unwrap(), PutOutcome::Written(_)));
+    }
+}
+
+#[test]
+fn i2_a_table_that_was_set_back_to_an_older_state_is_read_in_full_whatever_its_cursor_says() {
+    for destination in ["d1", "r2"] {
+        let ledger = ledger::install();
+        let write = |ids: std::ops::Range<i64>, value: &str| {
+            let mut ledger = ledger.borrow_mut();
+            let transaction = ledger.begin();
+            ids.for_each(|id| ledger.write(transaction, id, value.into()));
+            ledger.commit(transaction);
+        };
+        let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+        let connection = finish(define(&world, destination), PATIENCE);
+        write(0..5, "old");
+        synced(&world, &connection);
+        let backup = back_up(&world);
+        write(0..1, "new");
+        let table = synced(&world, &connection);
+        assert_eq!((table.mode, table.counts.written), (LoadMode::Incremental, 1), "{destination}");
+
+        restore(&world, backup);
+        write(1..2, "new");
+        let table = synced(&world, &connection);
+        assert_eq!((table.mode, table.counts.written), (LoadMode::Full, 5), "{destination}");
+        write(2..3, "new");
+        assert_eq!(synced(&world, &connection).mode, LoadMode::Incremental, "{destination}");
     }
 }
 

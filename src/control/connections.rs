@@ -244,6 +244,19 @@ impl ControlPlane {
         }))
     }
 
+    /// Connections of a group that have a live run, as far as the control plane knows.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn syncing_connections(&self, group_id: &str, limit: u32) -> Result<Vec<String>> {
+        // Crossed, so that the few live runs of all groups are looked through and not all runs of the group.
+        let sql = "SELECT c.id FROM sync_runs AS r CROSS JOIN connections AS c ON c.id = r.connection_id \
+            WHERE r.state = 'RUNNING' AND c.group_id = ?1 LIMIT ?2";
+        let found =
+            self.db.query(Statement::new(sql, vec![group_id.into(), i64::from(limit).into()])).await?;
+        found.rows.into_iter().map(|row| Row(row).text("id")).collect()
+    }
+
     /// Creates a connection, and with it the log events that say so. False when the group has one of that name already:
     /// nothing is created then.
     ///

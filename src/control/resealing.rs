@@ -36,7 +36,7 @@ struct SealedColumn {
 #[rustfmt::skip]
 const COLUMNS: [SealedColumn; 6] = [
     SealedColumn { holds: "connections", table: "connections", column: "config_sealed", key: &["id"], place: ("connections/", ""), mark: Some("config_mark") },
-    SealedColumn { holds: "destinations", table: "destinations", column: "config_sealed", key: &["id"], place: ("destinations/", ""), mark: None },
+    SealedColumn { holds: "destinations", table: "destinations", column: "config_sealed", key: &["id"], place: ("destinations/", ""), mark: Some("config_mark") },
     SealedColumn { holds: "hash_salts", table: "destinations", column: "hash_salt_sealed", key: &["id"], place: ("destinations/", "/hash_salt"), mark: None },
     SealedColumn { holds: "webhooks_and_log_services", table: "receivers", column: "config_sealed", key: &["id"], place: ("receivers/", ""), mark: None },
     SealedColumn { holds: "transformations", table: "definitions", column: "body_sealed", key: &["id"], place: ("definitions/", ""), mark: None },

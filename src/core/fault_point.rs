@@ -64,8 +64,9 @@ pub enum FaultPoint {
     AfterCancel,
     /// The definition of a connection is deleted; its objects are not.
     AfterDelete,
-    /// New schema settings are stored; the run that was planned under the old ones was not told.
-    AfterSettings,
+    /// A new definition is stored (configuration, schema settings, the destination's configuration); runs that were planned
+    /// under the old one were not told.
+    AfterEdit,
 }
 
 impl FaultPoint {
@@ -100,7 +101,7 @@ impl FaultPoint {
         Self::AfterAck,
         Self::AfterCancel,
         Self::AfterDelete,
-        Self::AfterSettings,
+        Self::AfterEdit,
     ];
 
     /// Its name in tests and documents.
@@ -136,7 +137,7 @@ impl FaultPoint {
             Self::AfterAck => "after_ack",
             Self::AfterCancel => "after_cancel",
             Self::AfterDelete => "after_delete",
-            Self::AfterSettings => "after_settings",
+            Self::AfterEdit => "after_edit",
         }
     }
 }

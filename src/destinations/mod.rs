@@ -44,6 +44,29 @@ pub struct TableLoad {
     pub mode: LoadMode,
 }
 
+/// What a destination knows of a table of ours. It is kept next to the table and not by us, because it has to share the
+/// table's fate: where the table is set back to an older state, so is this, and where two destinations are one place, they
+/// read the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Connection that loads it.
+    pub owner: String,
+    /// Newest run of that connection whose load was published.
+    pub published: Option<u64>,
+    /// The table; `None` where only this is left of it, because somebody dropped it.
+    pub table: Option<TableSchema>,
+}
+
+/// The error of a table that another connection loads. Each of the two would take the other's rows for vanished ones, so the
+/// second to come is refused, and not merged: Fivetran merges silently there, which nobody has ever wanted.
+#[must_use]
+pub fn taken(table: &TableSchema, owner: &str) -> Error {
+    let name = format!("table {}.{}", table.schema, table.table);
+    Error::new(ErrorKind::DestinationConfig, format!("{name} is loaded by connection {owner} already")).remedy(
+        "Make this connection anew with another schema or prefix, or delete the other one; its table stays",
+    )
+}
+
 /// What opening a chunk found.
 pub enum ChunkOpening {
     /// Some worker committed this chunk before: do not read it again, pass the receipt on (invariant I3).
@@ -102,18 +125,33 @@ pub trait Destination {
     /// Tries what loads will need.
     async fn check(&self) -> Vec<SetupTest>;
 
-    /// The table as it stands, or `None`. Types come back as this product wrote them.
+    /// What the destination itself knows of a table of ours; `None` when there never was one.
     ///
     /// # Errors
     /// When the destination cannot be reached.
-    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>>;
+    async fn standing(&self, schema: &str, table: &str) -> Result<Option<Standing>>;
+
+    /// The table as it stands, or `None`. Types come back as this product wrote them.
+    ///
+    /// # Errors
+    /// As [`Destination::standing`].
+    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>> {
+        Ok(self.standing(schema, table).await?.and_then(|standing| standing.table))
+    }
+
+    /// Makes the load's connection the owner of a table that `from` owned, whose runs are fenced off with that (I4).
+    /// Idempotent. For a connection made anew that goes on with the tables of one that was deleted.
+    ///
+    /// # Errors
+    /// [`taken`] when neither of the two owns it any more.
+    async fn take_over(&self, load: &TableLoad, from: &str) -> Result<()>;
 
     /// Creates or widens the table so that it holds `load.table`, and announces the run, so that older runs can no
     /// longer commit (I4). Only adds and widens (I8); idempotent; serialised by the DestinationDO.
     ///
     /// # Errors
-    /// [`DestinationLimit`](crate::core::ErrorKind::DestinationLimit) when the table cannot fit,
-    /// [`Fenced`](crate::core::ErrorKind::Fenced) when a newer run was announced.
+    /// [`DestinationLimit`](crate::core::ErrorKind::DestinationLimit) when the table cannot fit, [`taken`] when another
+    /// connection owns it, [`Fenced`](crate::core::ErrorKind::Fenced) when a newer run was announced.
     async fn prepare(&self, load: &TableLoad) -> Result<()>;
 
     /// Drops columns with their values, because a person asked for it: the one exception to I8. Only after [`prepare`]

@@ -30,13 +30,15 @@ impl DurableObject for DestinationDo {
             let sql = DurableSql::new(self.state.storage().sql());
             let tables = Tables::new(&sql)?;
             match input {
-                DestinationRequest::Prepare { destination_id, load } => {
-                    self.prepare(&tables, &destination_id, *load).await
+                DestinationRequest::Prepare { destination_id, load, since } => {
+                    self.prepare(&tables, &destination_id, *load, since).await
+                }
+                DestinationRequest::Current { tables: wanted } => {
+                    Ok(DestinationReply::Current { tables: tables.current(&wanted)? })
                 }
                 DestinationRequest::DropColumns { destination_id, load, columns } => {
                     self.drop_columns(&tables, &destination_id, &load, &columns).await
                 }
-                DestinationRequest::Current => Ok(DestinationReply::Current { tables: tables.current()? }),
                 DestinationRequest::History { schema, table } => {
                     Ok(DestinationReply::History { versions: tables.history(&schema, &table)? })
                 }
@@ -52,11 +54,17 @@ impl DurableObject for DestinationDo {
 }
 
 impl DestinationDo {
-    async fn prepare(&self, tables: &Tables<'_>, id: &str, load: TableLoad) -> Result<DestinationReply> {
+    async fn prepare(
+        &self,
+        tables: &Tables<'_>,
+        id: &str,
+        load: TableLoad,
+        since: Option<u64>,
+    ) -> Result<DestinationReply> {
         let (control, ports) = (control_plane(&self.env)?, ports(&self.env));
         let destination = open(&control, &ports, id).await?;
         let (table, change) =
-            tables.prepare(&self.lock, destination.as_ref(), load, &control, &ports).await?;
+            tables.prepare(&self.lock, destination.as_ref(), load, since, &control, &ports).await?;
         Ok(DestinationReply::Prepared { table, change })
     }
 

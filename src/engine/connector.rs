@@ -8,12 +8,16 @@ use crate::core::{Error, ErrorKind, Result};
 use crate::ports::{LocalSql, SqlValue};
 
 use super::protocol::{Advance, ConnectorReply, ConnectorRequest, RunSpec};
-use super::rows::{Row, json};
+use super::rows::{Row, count, json};
 use super::sync_control::{StartOutcome, StartRequest, Trigger};
 
-const SCHEMA: [&str; 2] = [
+const SCHEMA: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS runtime (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS cursors (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, cursor TEXT NOT NULL, \
+     PRIMARY KEY (schema_name, table_name)) WITHOUT ROWID",
+    // Which run moved a cursor; no row for one that a person set. A table of its own because objects that were made before it
+    // have cursors already.
+    "CREATE TABLE IF NOT EXISTS moves (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, run INTEGER NOT NULL, \
      PRIMARY KEY (schema_name, table_name)) WITHOUT ROWID",
 ];
 
@@ -52,9 +56,10 @@ impl<'a> Connector<'a> {
             ConnectorRequest::Runs => {
                 Ok(ConnectorReply::Runs { live: self.get(LIVE)?, last: self.get(LAST)? })
             }
-            ConnectorRequest::Cursor { stream } => {
-                Ok(ConnectorReply::Cursor { cursor: self.cursor(&stream)? })
-            }
+            ConnectorRequest::Cursor { stream } => Ok(ConnectorReply::Cursor {
+                cursor: self.cursor(&stream)?,
+                moved_by: self.moved_by(&stream)?,
+            }),
             ConnectorRequest::ForgetCursor { stream } => {
                 self.forget_cursors(Some(&[stream]))?;
                 Ok(ConnectorReply::Done)
@@ -95,10 +100,13 @@ impl<'a> Connector<'a> {
     }
 
     fn close(&self, run_id: &str, advances: &[Advance]) -> Result<ConnectorReply> {
-        if self.get::<RunSpec>(LIVE)?.is_some_and(|live| live.run_id == run_id) {
+        if let Some(live) = self.get::<RunSpec>(LIVE)?.filter(|live| live.run_id == run_id) {
             for advance in advances {
                 match advance.cursor() {
-                    Some(cursor) => self.put_cursor(advance.stream(), cursor)?,
+                    Some(cursor) => {
+                        self.put_cursor(advance.stream(), cursor)?;
+                        self.note_move(advance.stream(), live.number)?;
+                    }
                     None => self.forget_cursors(Some(std::slice::from_ref(advance.stream())))?,
                 }
             }
@@ -136,6 +144,23 @@ impl<'a> Connector<'a> {
         rows.first().map(|row| Row(row).required_json(0)).transpose()
     }
 
+    fn moved_by(&self, stream: &StreamName) -> Result<Option<u64>> {
+        let rows = self.sql.exec(
+            "SELECT run FROM moves WHERE schema_name = ?1 AND table_name = ?2",
+            &[stream.schema.as_str().into(), stream.table.as_str().into()],
+        )?;
+        rows.first().map(|row| Row(row).count(0)).transpose()
+    }
+
+    fn note_move(&self, stream: &StreamName, run: u64) -> Result<()> {
+        self.sql.exec(
+            "INSERT INTO moves (schema_name, table_name, run) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (schema_name, table_name) DO UPDATE SET run = excluded.run",
+            &[stream.schema.as_str().into(), stream.table.as_str().into(), count(run)],
+        )?;
+        Ok(())
+    }
+
     fn cursors(&self) -> Result<Vec<(StreamName, Cursor)>> {
         let rows = self.sql.exec(
             "SELECT schema_name, table_name, cursor FROM cursors ORDER BY schema_name, table_name",
@@ -163,13 +188,13 @@ impl<'a> Connector<'a> {
     fn forget_cursors(&self, scope: Option<&[StreamName]>) -> Result<()> {
         let Some(streams) = scope else {
             self.sql.exec("DELETE FROM cursors", &[])?;
+            self.sql.exec("DELETE FROM moves", &[])?;
             return Ok(());
         };
         for stream in streams {
-            self.sql.exec(
-                "DELETE FROM cursors WHERE schema_name = ?1 AND table_name = ?2",
-                &[stream.schema.as_str().into(), stream.table.as_str().into()],
-            )?;
+            let name = [stream.schema.as_str().into(), stream.table.as_str().into()];
+            self.sql.exec("DELETE FROM cursors WHERE schema_name = ?1 AND table_name = ?2", &name)?;
+            self.sql.exec("DELETE FROM moves WHERE schema_name = ?1 AND table_name = ?2", &name)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::core::fault_point::FaultPoint;
 use crate::core::table::{LoadMode, TableSchema};
 use crate::core::table_change::TableChange;
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{Destination, Dropped, TableLoad};
+use crate::destinations::{Destination, Dropped, Standing, TableLoad};
 use crate::ports::{LocalSql, Ports};
 
 use super::protocol::{NotedChange, TableVersion};
@@ -41,8 +41,9 @@ impl<'a> Tables<'a> {
     /// Widens what the run wants by what is there (I8), creates or alters the table, and records the version.
     /// Returns the table as the run must load it, and what the run changed about it.
     ///
-    /// No table, with nothing done, when changes are to go to a table that is not there: the user dropped it, or the
-    /// destination is another place now. What a cursor says was loaded is not there then (I2).
+    /// No table, with nothing done, when changes are to go to a table that does not hold what they follow (I2): it is not there,
+    /// because the user dropped it or the destination is another place now; or its last published run is older than
+    /// `since`, the run that moved the cursor, because it was restored to an older state.
     ///
     /// # Errors
     /// The destination's; [`DestinationLimit`](ErrorKind::DestinationLimit) when the table has too many columns;
@@ -52,16 +53,19 @@ impl<'a> Tables<'a> {
         lock: &SchemaLock,
         destination: &dyn Destination,
         mut load: TableLoad,
+        since: Option<u64>,
         control: &ControlPlane,
         ports: &Ports,
     ) -> Result<(Option<TableSchema>, Option<NotedChange>)> {
         let _turn = lock.0.lock().await;
-        table_owner::claim(self.sql, &load, control).await?;
-        let current = destination.describe(&load.table.schema, &load.table.table).await?;
-        match &current {
-            Some(current) => widen(&mut load.table, current),
-            None if load.mode == LoadMode::Incremental => return Ok((None, None)),
-            None => {}
+        let standing = destination.standing(&load.table.schema, &load.table.table).await?;
+        table_owner::claim(destination, standing.as_ref(), &load, control).await?;
+        if load.mode == LoadMode::Incremental && !holds(standing.as_ref(), &load, since) {
+            return Ok((None, None));
+        }
+        let current = standing.and_then(|standing| standing.table);
+        if let Some(current) = &current {
+            widen(&mut load.table, current);
         }
         check_width(destination, &load.table, current.as_ref())?;
         let change = TableChange::between(current.as_ref(), &load.table);
@@ -85,19 +89,22 @@ impl<'a> Tables<'a> {
         control: &ControlPlane,
     ) -> Result<Dropped> {
         let _turn = lock.0.lock().await;
-        table_owner::claim(self.sql, load, control).await?;
+        let standing = destination.standing(&load.table.schema, &load.table.table).await?;
+        table_owner::claim(destination, standing.as_ref(), load, control).await?;
         destination.drop_columns(load, columns).await
     }
 
-    /// The newest version of every table.
+    /// The newest version of those tables that there are, by schema and name.
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn current(&self) -> Result<Vec<TableSchema>> {
+    pub fn current(&self, tables: &[(String, String)]) -> Result<Vec<TableSchema>> {
         // With a single MAX() SQLite takes the other columns from the row that holds the maximum.
-        let rows = self
-            .sql
-            .exec("SELECT definition, MAX(version) FROM versions GROUP BY schema_name, table_name", &[])?;
+        let rows = self.sql.exec(
+            "SELECT definition, MAX(version) FROM versions WHERE (schema_name, table_name) IN \
+             (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) GROUP BY schema_name, table_name",
+            &[json(&tables)?],
+        )?;
         rows.iter().map(|row| Row(row).required_json(0)).collect()
     }
 
@@ -130,8 +137,7 @@ impl<'a> Tables<'a> {
     /// When the storage fails.
     pub fn forget(&self) -> Result<()> {
         self.sql.exec("DELETE FROM versions", &[])?;
-        table_changes::forget(self.sql)?;
-        table_owner::forget(self.sql)
+        table_changes::forget(self.sql)
     }
 
     fn record(&self, load: &TableLoad, now: i64) -> Result<()> {
@@ -155,6 +161,13 @@ impl<'a> Tables<'a> {
         )?;
         Ok(())
     }
+}
+
+/// Whether the table is there and holds what that run of the load's connection, if a run it was, published.
+fn holds(standing: Option<&Standing>, load: &TableLoad, since: Option<u64>) -> bool {
+    let Some(standing) = standing.filter(|standing| standing.table.is_some()) else { return false };
+    let published = standing.published.filter(|_| standing.owner == load.connection_id);
+    since.is_none_or(|since| published.is_some_and(|published| published >= since))
 }
 
 /// No column gets narrower than it is (I8).

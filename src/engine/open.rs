@@ -12,7 +12,6 @@ use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::Destination;
 
 use super::Engine;
-use super::protocol::SelectedStream;
 
 impl Engine {
     /// The connection as it is now.
@@ -66,24 +65,32 @@ impl Engine {
     }
 }
 
-/// The connection, if the run was planned for it as it is.
-pub(super) fn as_planned(connection: Rc<Connection>, stream: &SelectedStream) -> Result<Rc<Connection>> {
-    if definition(&connection) == stream.definition {
-        return Ok(connection);
+/// Refuses to go on unless the run was planned for connection and destination as they are.
+pub(super) fn require_planned(
+    planned: &str,
+    connection: &Connection,
+    destination: &DestinationRecord,
+) -> Result<()> {
+    if definition(connection, destination) == planned {
+        return Ok(());
     }
     Err(Error::new(
         ErrorKind::Cancelled,
-        format!("the definition of connection {} was changed while it was syncing", connection.id),
+        format!(
+            "the definition of connection {}, or of its destination, was changed while it was syncing",
+            connection.id
+        ),
     ))
 }
 
-/// Fingerprint of what a run reads from and how, its schema settings included. It changes with every change of the
-/// configuration, is the same when that is only sealed anew, and tells nothing of the secrets. Decisions of the schema change
-/// policy are not in it: the run itself makes them.
-pub(super) fn definition(connection: &Connection) -> String {
+/// Fingerprint of what a run reads from and how, its schema settings included, and of where it writes to. It changes with
+/// every change of a configuration, is the same when that is only sealed anew, and tells nothing of the secrets. Decisions of
+/// the schema change policy are not in it: the run itself makes them.
+pub(super) fn definition(connection: &Connection, destination: &DestinationRecord) -> String {
     let mut hash = Sha256::new_with_prefix(&connection.config_mark);
     hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);
     hash.update(connection.settings_edits.to_be_bytes());
+    hash.update(&destination.config_mark);
     hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");

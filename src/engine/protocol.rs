@@ -77,8 +77,9 @@ pub struct SelectedStream {
     pub request: StreamRequest,
     /// How its columns become the destination's, and the table that makes.
     pub selection: Selection,
-    /// Fingerprint of the connection's definition when the run was planned. A run that goes on under another one would mix
-    /// two sources in one table, or move a column in clear that is to be hashed.
+    /// Fingerprint of the connection's definition when the run was planned, its destination included. A run that goes on under
+    /// another one would mix two sources in one table, share a table out over two places, or move a column in clear that is to
+    /// be hashed.
     pub definition: String,
 }
 
@@ -117,8 +118,8 @@ pub enum Task {
     Publish {
         /// The load.
         load: Box<TableLoad>,
-        /// The stream.
-        stream: StreamName,
+        /// See [`SelectedStream::definition`].
+        definition: String,
         /// Proof of every chunk, in chunk order.
         receipts: Vec<DurableReceipt>,
     },
@@ -187,10 +188,8 @@ impl Task {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
-    /// Of [`Task::PlanRun`].
+    /// Of [`Task::PlanRun`]: the streams handed in with [`SyncRequest::Plan`] are all there are.
     RunPlanned {
-        /// The enabled streams.
-        streams: Vec<SelectedStream>,
         /// Streams whose settings contradict what the source offers: they fail, the others go on.
         refused: Vec<(StreamName, ErrorReport)>,
         /// Most chunks to read at once.
@@ -289,6 +288,8 @@ pub enum ConnectorReply {
     Cursor {
         /// The cursor, if there is one.
         cursor: Option<Cursor>,
+        /// Number of the run that moved it there; `None` when a person set it.
+        moved_by: Option<u64>,
     },
     /// To `State`.
     State {
@@ -318,6 +319,15 @@ pub enum SyncRequest {
         fence: Fence,
         /// Rows and bytes read so far in this attempt, where there is news.
         progress: Option<(u64, u64)>,
+    },
+    /// Some of the streams that a run's plan enables. There may be ten thousand, which no single message should carry.
+    Plan {
+        /// Order.
+        order: i64,
+        /// Lease.
+        fence: Fence,
+        /// The streams.
+        streams: Vec<SelectedStream>,
     },
     /// Hand over: this worker's time is up, another one must be woken for what is left.
     Yield,
@@ -386,6 +396,13 @@ pub enum DestinationRequest {
         destination_id: String,
         /// The load; its table is what the run needs.
         load: Box<TableLoad>,
+        /// The run whose cursor the load goes on from.
+        since: Option<u64>,
+    },
+    /// Those of the tables that there are, as they stand, from this object's own records.
+    Current {
+        /// Schema and table at the destination.
+        tables: Vec<(String, String)>,
     },
     /// Drop columns of a table that was prepared for the load; takes turns with `Prepare`.
     DropColumns {
@@ -396,8 +413,6 @@ pub enum DestinationRequest {
         /// Names at the destination.
         columns: Vec<String>,
     },
-    /// Every table as it stands, from this object's own records.
-    Current,
     /// Every version of a table this destination has been given.
     History {
         /// Schema at the destination.
@@ -415,7 +430,7 @@ pub enum DestinationRequest {
 pub enum DestinationReply {
     /// To `Prepare`: the table as it now stands for this load (types possibly wider than asked).
     Prepared {
-        /// The table; `None` when changes were to go to a table that is not there.
+        /// The table; `None` when changes were to go to a table that does not hold what they follow.
         table: Option<TableSchema>,
         /// What this run changed about it.
         #[serde(default)]

@@ -8,7 +8,7 @@ use crate::core::run::{Counts, Fence};
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
-use super::protocol::{RunSpec, SyncRequest};
+use super::protocol::{RunSpec, SelectedStream, SyncRequest};
 use super::turn::{self, Turn};
 
 /// A silent order beats this often: three beats may be lost before the lease is.
@@ -40,6 +40,12 @@ impl<'a> Pulse<'a> {
 
     pub(super) fn fence(&self) -> Fence {
         self.fence
+    }
+
+    /// Hands in some of the streams of the plan that the order is to make.
+    pub(super) async fn plan(&self, streams: Vec<SelectedStream>) -> Result<()> {
+        let plan = SyncRequest::Plan { order: self.order, fence: self.fence, streams };
+        self.engine.actors.sync(&self.spec.run_id, plan).await.map(|_| ())
     }
 
     /// Stands at a border between two effects of the order.

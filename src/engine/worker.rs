@@ -123,10 +123,12 @@ impl Engine {
 
     async fn perform_task(&self, spec: &RunSpec, task: Task, pulse: &Pulse<'_>) -> Result<Outcome> {
         match task {
-            Task::PlanRun => self.plan_run(spec).await,
+            Task::PlanRun => self.plan_run(spec, pulse).await,
             Task::PlanStream { stream } => self.plan_stream(spec, *stream).await,
             Task::Read { stream, load, chunk } => self.read_chunk(spec, pulse, &stream, &load, &chunk).await,
-            Task::Publish { load, receipts, .. } => self.publish(spec, pulse, &load, &receipts).await,
+            Task::Publish { load, definition, receipts } => {
+                self.publish(spec, pulse, &definition, &load, &receipts).await
+            }
             Task::Close { conclusion } => self.close(spec, *conclusion).await,
         }
     }

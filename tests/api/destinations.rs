@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{World, block_on};
+use crate::projections::{finished, progress, started};
 
 fn shelf(group: &str, config: Value) -> Value {
     json!({ "group_id": group, "service": "shelf", "time_zone_offset": "+2", "config": config })
@@ -30,7 +31,7 @@ fn a_partial_patch_keeps_the_rest() {
     let patched = world.patch(&path, json!({ "time_zone_offset": -5, "config": { "token": "******" } }));
     assert_eq!(patched.data()["time_zone_offset"], "-5");
     assert_eq!(patched.data()["config"], json!({ "bucket": "b", "token": "******" }));
-    let record = crate::harness::block_on(world.services.control.destination(&group)).unwrap().unwrap();
+    let record = block_on(world.services.control.destination(&group)).unwrap().unwrap();
     assert_eq!(record.config.open().unwrap()["token"], "t0ken");
     for (sent, shown) in
         [("gcp_us_west1", "GCP_US_WEST1"), ("AWS_EU_WEST_1", "AWS_EU_WEST_1"), ("home", "home")]
@@ -40,6 +41,26 @@ fn a_partial_patch_keeps_the_rest() {
     let broken = world.patch(&path, json!({ "config": { "bucket": "missing" } }));
     assert_eq!(broken.data()["setup_status"], "BROKEN");
     assert_eq!(world.post(&format!("{path}/test"), json!({})).data()["setup_tests"][0]["status"], "FAILED");
+}
+
+#[test]
+fn a_new_configuration_starts_over_what_runs_into_the_destination_and_nothing_else() {
+    let world = World::new();
+    let group = world.group("Lake");
+    world.post("/v1/destinations", shelf(&group, json!({ "bucket": "b", "token": "t0ken" })));
+    let connection = world.connection(&group, "shop");
+    started(&world, &connection, "r1", 1);
+    world.syncs.progress.replace(Some(progress("r1", vec![], None)));
+    let path = format!("/v1/destinations/{group}");
+    world.syncs.taken();
+    world.patch(&path, json!({ "time_zone_offset": "+3" }));
+    assert_eq!(world.syncs.taken(), Vec::<String>::new());
+    world.patch(&path, json!({ "config": { "bucket": "another" } }));
+    assert_eq!(world.syncs.taken(), ["start Manual force=true scope=None"]);
+    let over = progress("r1", vec![], None);
+    block_on(world.services.control.run_finished(&finished(&connection, &over, "SUCCESSFUL"))).unwrap();
+    world.patch(&path, json!({ "config": { "bucket": "third" } }));
+    assert_eq!(world.syncs.taken(), Vec::<String>::new(), "nothing runs any more");
 }
 
 #[test]

@@ -9,12 +9,11 @@ use fivetran_do::connectors::{BatchSink, Presented, SetupTest, SetupTestStatus, 
 use fivetran_do::core::catalog::{Catalog, ChangeTracking, Column, Stream, StreamName};
 use fivetran_do::core::redact::Secret;
 use fivetran_do::core::run::{Chunk, ChunkId, Cursor, Fence, StreamPlan};
-use fivetran_do::core::table::TableSchema;
 use fivetran_do::core::types::{ColumnType, Fidelity};
 use fivetran_do::core::{Error, ErrorKind, Result};
 use fivetran_do::destinations::registry::DestinationType;
 use fivetran_do::destinations::{
-    Capabilities, ChunkOpening, Destination, DurableReceipt, TableLoad, TableReceipt,
+    Capabilities, ChunkOpening, Destination, DurableReceipt, Standing, TableLoad, TableReceipt,
 };
 use fivetran_do::ports::Ports;
 use schemars::JsonSchema;
@@ -162,8 +161,12 @@ impl Destination for Shelf {
         vec![SetupTest { title: "Writing".to_owned(), status, message: String::new() }]
     }
 
-    async fn describe(&self, _: &str, _: &str) -> Result<Option<TableSchema>> {
+    async fn standing(&self, _: &str, _: &str) -> Result<Option<Standing>> {
         Ok(None)
+    }
+
+    async fn take_over(&self, _: &TableLoad, _: &str) -> Result<()> {
+        Err(Error::internal("the API never writes"))
     }
 
     async fn prepare(&self, _: &TableLoad) -> Result<()> {

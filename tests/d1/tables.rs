@@ -116,15 +116,53 @@ async fn i8_a_table_of_the_users_own_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_table_of_an_earlier_connection_is_adopted() {
+async fn a_table_of_an_earlier_connection_is_adopted_even_if_its_clock_was_ahead() {
+    const HOUR: i64 = 3_600_000_000;
+    for later in [1, -HOUR] {
+        let world = World::new();
+        let old = load(people(), 9, LoadMode::Full);
+        world.load(&old, people_batch(&old, &[(1, "Ada")])).await;
+        let mut new = load(people(), 1, LoadMode::Full);
+        new.connection_id = "crm-again".to_owned();
+        new.synced_at = old.synced_at + later;
+        world.d1.take_over(&new, "crm").await.unwrap();
+        world.d1.take_over(&new, "crm").await.unwrap();
+        let receipt = world.load(&new, people_batch(&new, &[(2, "Bob")])).await;
+        assert_eq!((receipt.deleted, receipt.live_rows), (1, Some(1)));
+        let standing = world.d1.standing("crm", "people").await.unwrap().unwrap();
+        assert_eq!((standing.owner.as_str(), standing.published), ("crm-again", Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn i3_of_two_connections_that_come_to_a_table_at_once_the_second_is_refused() {
     let world = World::new();
-    let old = load(people(), 9, LoadMode::Full);
-    world.load(&old, people_batch(&old, &[(1, "Ada")])).await;
-    let mut new = load(people(), 1, LoadMode::Full);
-    new.connection_id = "crm-again".to_owned();
-    new.synced_at = old.synced_at + 1;
-    let receipt = world.load(&new, people_batch(&new, &[(2, "Bob")])).await;
-    assert_eq!((receipt.deleted, receipt.live_rows), (1, Some(1)));
+    let first = load(people(), 1, LoadMode::Full);
+    let mut second = load(people(), 7, LoadMode::Full);
+    second.connection_id = "other".to_owned();
+    world.d1.prepare(&first).await.unwrap();
+    for refused in [world.d1.prepare(&second).await, world.d1.take_over(&second, "gone").await] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DestinationConfig);
+        assert!(error.message().contains("crm.people is loaded by connection crm already"), "{error}");
+    }
+    world.load(&first, people_batch(&first, &[(1, "Ada")])).await;
+}
+
+#[tokio::test]
+async fn a_catalog_from_before_published_runs_were_noted_stands_and_notes_them_from_now_on() {
+    let world = World::new();
+    let first = load(people(), 1, LoadMode::Full);
+    world.load(&first, people_batch(&first, &[(1, "Ada")])).await;
+    world.db.with(|connection| connection.execute_batch("DROP TABLE _fivetran_published").unwrap());
+    let standing = world.d1.standing("crm", "people").await.unwrap().unwrap();
+    assert_eq!((standing.published, standing.table.unwrap()), (None, people()));
+    let second = load(people(), 2, LoadMode::Full);
+    world.load(&second, people_batch(&second, &[(1, "Ada")])).await;
+    let third = load(people(), 3, LoadMode::Full);
+    world.d1.prepare(&third).await.unwrap();
+    let standing = world.d1.standing("crm", "people").await.unwrap().unwrap();
+    assert_eq!(standing.published, Some(2), "an announced run is not a published one");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const UNREACHABLE = {
 };
 
 /** Points of what people do, which the tests of interruptions reach. */
-const ELSEWHERE = ["after_cancel", "after_delete", "after_settings"];
+const ELSEWHERE = ["after_cancel", "after_delete", "after_edit"];
 
 /** A rebuild of a D1 table is cut short after each of its steps, not only after the first. */
 const REBUILD_STEPS = [2, 3, 4, 5];

@@ -143,7 +143,7 @@ test("a run never goes on under another configuration than it was planned for, e
 test("i3_an_edit_of_schema_settings_that_was_cut_short_still_stops_the_run_it_was_made_in", async () => {
   const { id, table } = await connect("d1");
   const run = await stopped(id, "after_plan");
-  const caught = traps.arm(id, "after_settings");
+  const caught = traps.arm(id, "after_edit");
   const column = `schemas/public/tables/${table}/columns/secret`;
   const edit = world.ok("PATCH", `/v1/connections/${id}/${column}`, { hashed: true }).catch(() => "lost");
   await caught;

@@ -206,8 +206,20 @@ fn another_connection_may_take_a_table_over_and_the_first_one_is_fenced() {
     block_on(run(&*destination, &first, &[vec![order_rows(&first, &[(1, None)])]])).unwrap();
     let mut taker = load(orders(), 1, LoadMode::Full);
     taker.connection_id = "another".to_owned();
+    let refused = block_on(destination.prepare(&taker)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::DestinationConfig);
+    assert!(refused.message().contains("is loaded by connection connection already"), "{refused}");
+    assert_eq!(
+        block_on(destination.take_over(&taker, "gone")).unwrap_err().kind(),
+        ErrorKind::DestinationConfig
+    );
+    let standing = || block_on(destination.standing("shop", "orders")).unwrap().unwrap();
+    assert_eq!(standing().published, Some(41));
+    block_on(destination.take_over(&taker, "connection")).unwrap();
+    assert_eq!((standing().owner.as_str(), standing().published), ("another", None));
     block_on(run(&*destination, &taker, &[vec![order_rows(&taker, &[(1, None)])]])).unwrap();
     assert_eq!(parts(&bucket), ["data/00000042-full/c000000-1.parquet"], "loads keep growing");
+    assert_eq!(standing().published, Some(1));
     let late = load(orders(), 41, LoadMode::Incremental);
     let error = block_on(destination.publish(&late, &[], fence(&late, 3))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);

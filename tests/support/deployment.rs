@@ -24,7 +24,8 @@ pub async fn define(world: &World, destination: &str) -> String {
 pub async fn define_destination(world: &World, destination: &str) -> String {
     let control = world.control();
     let account = control.account().await.unwrap();
-    let group = control.create_group(&account.id, "g").await.unwrap().unwrap();
+    let name = control.new_id().unwrap();
+    let group = control.create_group(&account.id, &name).await.unwrap().unwrap();
     let config = match destination {
         "d1" => json!({"binding": "ANALYTICS_DB"}),
         "r2" => json!({"bucket": "LAKE", "prefix": "p"}),

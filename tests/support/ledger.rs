@@ -39,6 +39,8 @@ pub struct Ledger {
     pub failures: u32,
     /// What the next reads get before their first row, one each: `None` lets a read through.
     pub answers: VecDeque<Option<ErrorReport>>,
+    /// Tables beside the ledger, of its shape and content.
+    pub copies: usize,
     /// The schema the table is in.
     pub schema: &'static str,
     /// Reads hang before their first row.
@@ -130,16 +132,17 @@ impl Source for LedgerSource {
         if self.0.borrow().wide {
             columns.push(column("extra", ColumnType::Long, true));
         }
-        Ok(Catalog {
-            streams: vec![Stream {
-                name: StreamName::new(self.0.borrow().schema, "ledger"),
-                columns,
-                primary_key: vec!["id".into()],
-                change_tracking: ChangeTracking::Transaction,
-                estimated_rows: None,
-                estimated_bytes: None,
-            }],
-        })
+        let ledger = self.0.borrow();
+        let copies = (0..ledger.copies).map(|copy| format!("copy_{copy}"));
+        let stream = |table| Stream {
+            name: StreamName::new(ledger.schema, table),
+            columns: columns.clone(),
+            primary_key: vec!["id".into()],
+            change_tracking: ChangeTracking::Transaction,
+            estimated_rows: None,
+            estimated_bytes: None,
+        };
+        Ok(Catalog { streams: std::iter::once("ledger".to_owned()).chain(copies).map(stream).collect() })
     }
 
     async fn plan(&self, request: &StreamRequest, from: Option<&Cursor>) -> Result<StreamPlan> {

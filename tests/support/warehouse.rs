@@ -15,7 +15,8 @@ use fivetran_do::core::table::{LoadMode, TableSchema};
 use fivetran_do::core::{Error, ErrorKind, Result};
 use fivetran_do::destinations::registry::DestinationType;
 use fivetran_do::destinations::{
-    Capabilities, ChunkOpening, ChunkWriter, Destination, DurableReceipt, TableLoad, TableReceipt,
+    Capabilities, ChunkOpening, ChunkWriter, Destination, DurableReceipt, Standing, TableLoad, TableReceipt,
+    taken,
 };
 use fivetran_do::ports::Ports;
 use serde_json::json;
@@ -44,6 +45,7 @@ pub struct Table {
     chunks: BTreeMap<u32, ChunkState>,
     marked: u64,
     published: Option<TableReceipt>,
+    last_published: Option<u64>,
 }
 
 /// Tables by schema and name.
@@ -90,6 +92,13 @@ fn fenced() -> Error {
 }
 
 impl Table {
+    fn require_owner(&self, load: &TableLoad) -> Result<()> {
+        if self.connection_id == load.connection_id {
+            return Ok(());
+        }
+        Err(taken(&load.table, &self.connection_id))
+    }
+
     fn require_current(&self, load: &TableLoad) -> Result<()> {
         if self.connection_id == load.connection_id && self.run == load.run { Ok(()) } else { Err(fenced()) }
     }
@@ -126,10 +135,25 @@ impl Destination for Memory {
         Vec::new()
     }
 
-    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>> {
+    async fn standing(&self, schema: &str, table: &str) -> Result<Option<Standing>> {
         border().await;
         let key = (schema.to_owned(), table.to_owned());
-        Ok(self.warehouse.borrow().tables.get(&key).map(|table| table.schema.clone()))
+        Ok(self.warehouse.borrow().tables.get(&key).map(|table| Standing {
+            owner: table.connection_id.clone(),
+            published: table.last_published,
+            table: Some(table.schema.clone()),
+        }))
+    }
+
+    async fn take_over(&self, load: &TableLoad, from: &str) -> Result<()> {
+        border().await;
+        self.with(&load.table, |table| {
+            if table.connection_id == from {
+                (table.connection_id, table.run) = (load.connection_id.clone(), 0);
+                table.last_published = None;
+            }
+            table.require_owner(load)
+        })
     }
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {
@@ -139,18 +163,20 @@ impl Destination for Memory {
             let mut warehouse = self.warehouse.borrow_mut();
             let table = warehouse.tables.entry(key).or_insert_with(|| Table {
                 schema: TableSchema { columns: Vec::new(), ..load.table.clone() },
-                connection_id: String::new(),
+                connection_id: load.connection_id.clone(),
                 run: 0,
                 rows: BTreeMap::new(),
                 chunks: BTreeMap::new(),
                 marked: 0,
                 published: None,
+                last_published: None,
             });
-            if table.connection_id == load.connection_id && table.run > load.run {
+            table.require_owner(load)?;
+            if table.run > load.run {
                 return Err(fenced());
             }
-            if table.connection_id != load.connection_id || table.run < load.run {
-                (table.connection_id, table.run) = (load.connection_id.clone(), load.run);
+            if table.run < load.run {
+                table.run = load.run;
                 table.chunks.clear();
                 (table.marked, table.published) = (0, None);
             }
@@ -202,7 +228,7 @@ impl Destination for Memory {
                 return Err(Error::new(ErrorKind::Mismatch, "a chunk is not durable"));
             }
             if table.published.is_none() && load.mode == LoadMode::Full {
-                for row in table.rows.values_mut().filter(|row| row.synced_at < load.synced_at) {
+                for row in table.rows.values_mut().filter(|row| row.synced_at != load.synced_at) {
                     table.marked += u64::from(!std::mem::replace(&mut row.deleted, true));
                 }
             }
@@ -217,6 +243,7 @@ impl Destination for Memory {
             table.require_current(load)?;
             let receipt = table.receipt();
             table.published = Some(receipt.clone());
+            table.last_published = Some(load.run);
             Ok(receipt)
         })?;
         border().await;

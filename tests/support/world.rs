@@ -276,14 +276,15 @@ impl Actors for World {
             .clone();
         let tables = Tables::new(&object.0)?;
         let reply = match request {
-            DestinationRequest::Prepare { destination_id, load } => {
+            DestinationRequest::Prepare { destination_id, load, since } => {
                 let control = self.control();
                 let record = control.destination(&destination_id).await?;
                 let record = record.ok_or_else(|| Error::internal("no such destination"))?;
                 let ports = self.ports();
                 let destination = self.0.registry.destination(&record, &ports)?;
+                let destination = destination.as_ref();
                 let (table, change) =
-                    tables.prepare(&object.1, destination.as_ref(), *load, &control, &ports).await?;
+                    tables.prepare(&object.1, destination, *load, since, &control, &ports).await?;
                 DestinationReply::Prepared { table, change }
             }
             DestinationRequest::DropColumns { destination_id, load, columns } => {
@@ -295,7 +296,9 @@ impl Actors for World {
                     tables.drop_columns(&object.1, destination.as_ref(), &load, &columns, &control).await?;
                 DestinationReply::Dropped { dropped }
             }
-            DestinationRequest::Current => DestinationReply::Current { tables: tables.current()? },
+            DestinationRequest::Current { tables: wanted } => {
+                DestinationReply::Current { tables: tables.current(&wanted)? }
+            }
             DestinationRequest::History { schema, table } => {
                 DestinationReply::History { versions: tables.history(&schema, &table)? }
             }

@@ -18,11 +18,15 @@ use crate::control::ObjectKind;
 use crate::control::destinations::NewDestination;
 use crate::control::{DestinationRecord, SetupState};
 use crate::core::access::{Access, Resource};
+use crate::core::fault_point::FaultPoint;
 use crate::core::schedule::Zone;
 use crate::core::{Error, Result};
 
 /// How often an edit is tried again when another edit came between reading and saving.
 const EDIT_ATTEMPTS: u32 = 5;
+
+/// Most runs that an edit starts over itself: a dozen calls each, of the thousand an invocation may make.
+const MOST_RESTARTED: u32 = 50;
 
 pub(crate) fn routes() -> Vec<Route> {
     const LIST: &str = "/v1/destinations";
@@ -301,11 +305,24 @@ async fn edit(
         }
         let clear = config.as_ref().map(|config| &config.clear);
         if services.control.save_destination(&destination, clear).await? {
+            if clear.is_some() {
+                services.ports.reach(FaultPoint::AfterEdit, id).await?;
+                restart_live(services, id).await?;
+            }
             let saved = found(services, id).await?;
             return Answer::new("Destination has been updated", &DestinationBody::full(saved));
         }
     }
     Err(ApiError::conflict(format!("Destination with id '{id}' is being edited by others. Try again")))
+}
+
+/// Starts over what is running into a destination that may be another place now. Runs beyond the most that a request may tell
+/// find out by themselves, and go on by the clock.
+async fn restart_live(services: &Services, id: &str) -> ApiResult<()> {
+    for connection in services.control.syncing_connections(id, MOST_RESTARTED).await? {
+        services.syncs.restart(&connection).await?;
+    }
+    Ok(())
 }
 
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {

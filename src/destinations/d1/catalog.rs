@@ -1,7 +1,7 @@
 //! Our own catalog inside the user's database: which tables are ours, their exact types, and which run may write.
 //!
 //! SQLite's DDL cannot say `DECIMAL(10,2)` or tell an instant from a string, and parsing it back would be guessing;
-//! so [`Destination::describe`](crate::destinations::Destination::describe) answers from here. A table without a row
+//! so [`Destination::standing`](crate::destinations::Destination::standing) answers from here. A table without a row
 //! here is not ours and is never touched (I8).
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::database::Database;
 use super::{fault, names};
 use crate::core::table::TableSchema;
 use crate::core::{Error, Result};
-use crate::destinations::TableLoad;
+use crate::destinations::{Standing, TableLoad, taken};
 use crate::ports::{SqlValue, Statement};
 
 /// One row per table of ours. `run` and `connection_id` are the fence: only that run of that connection may write.
@@ -21,6 +21,12 @@ pub(super) const CREATE_TABLES: &str = "CREATE TABLE IF NOT EXISTS _fivetran_tab
   definition TEXT NOT NULL, rebuild TEXT,
   connection_id TEXT NOT NULL, run INTEGER NOT NULL,
   marked INTEGER NOT NULL DEFAULT 0, published INTEGER NOT NULL DEFAULT 0, live_rows INTEGER
+) WITHOUT ROWID";
+
+/// Newest published run of each table. Announcing the next run does not touch it, so that a database which was set back to an
+/// older state says so. A table of its own because catalogs that were made before it have theirs already.
+pub(super) const CREATE_PUBLISHED: &str = "CREATE TABLE IF NOT EXISTS _fivetran_published (
+  name TEXT NOT NULL PRIMARY KEY, connection_id TEXT NOT NULL, run INTEGER NOT NULL
 ) WITHOUT ROWID";
 
 /// True when the run of parameters `?1` (table), `?2` (connection) and `?3` (run) is the announced one.
@@ -67,10 +73,13 @@ pub(super) struct SchemaObject {
 }
 
 impl Entry {
-    /// Refuses a run that is not newer than or equal to the announced one. Another connection may always take over:
-    /// run numbers of two connections cannot be compared, and a re-created connection starts again at 1.
+    /// Refuses a run that is not newer than or equal to the announced one, and every run of another connection: it has to
+    /// [take the table over](take_over) first.
     pub(super) fn admit(&self, load: &TableLoad) -> Result<()> {
-        if self.connection_id == load.connection_id && self.run > load.run {
+        if self.connection_id != load.connection_id {
+            return Err(taken(&load.table, &self.connection_id));
+        }
+        if self.run > load.run {
             return Err(fault::fenced(&title(&load.table)));
         }
         Ok(())
@@ -154,19 +163,64 @@ pub(super) async fn find(database: &Database, name: &str, what: &str) -> Result<
     }
 }
 
-/// The table as it stands; `None` when it is not ours or the user dropped it. One that a rebuild moved aside, and died,
-/// is there.
-pub(super) async fn describe(database: &Database, schema: &str, table: &str) -> Result<Option<TableSchema>> {
+/// What is known of the table; `None` when it is not ours. One that a rebuild moved aside, and died, is there.
+pub(super) async fn standing(database: &Database, schema: &str, table: &str) -> Result<Option<Standing>> {
     let name = names::physical(schema, table);
     let what = format!("D1 table {schema}.{table}");
     let exists = Statement::new(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN (?1, ?2)",
         vec![name.as_str().into(), names::replaced(&name).into()],
     );
-    if database.query(&what, exists).await?.rows.is_empty() {
-        return Ok(None);
+    let found = match database.batch(&what, vec![exists, select(&name)]).await {
+        Err(error) if fault::is_missing_table(&error) => return Ok(None),
+        found => found?,
+    };
+    let mut found = found.into_iter();
+    let is_there = !found.next().unwrap_or_default().rows.is_empty();
+    let Some(entry) = entry(&found.next().unwrap_or_default().rows)? else { return Ok(None) };
+    Ok(Some(Standing {
+        published: published(database, &name, &what, &entry.connection_id).await?,
+        owner: entry.connection_id,
+        table: is_there.then_some(entry.definition),
+    }))
+}
+
+/// The newest published run of that connection.
+async fn published(database: &Database, name: &str, what: &str, connection_id: &str) -> Result<Option<u64>> {
+    let select = Statement::new(
+        "SELECT CAST(run AS TEXT) AS run FROM _fivetran_published WHERE name = ?1 AND connection_id = ?2",
+        vec![name.into(), connection_id.into()],
+    );
+    match database.query(what, select).await {
+        Ok(result) => result.rows.first().map(|row| number(row, "run")).transpose(),
+        // A catalog from before there was this table.
+        Err(error) if fault::is_missing_table(&error) => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(find(database, &name, &what).await?.map(|entry| entry.definition))
+}
+
+/// Notes that the announced run is published.
+pub(super) fn note_published(name: &str, load: &TableLoad) -> Statement {
+    let sql = "INSERT INTO _fivetran_published (name, connection_id, run) SELECT name, connection_id, run \
+         FROM _fivetran_tables WHERE name = ?1 AND connection_id = ?2 AND run = CAST(?3 AS INTEGER) \
+         ON CONFLICT (name) DO UPDATE SET connection_id = excluded.connection_id, run = excluded.run";
+    Statement::new(sql, current_params(name, load))
+}
+
+/// See [`Destination::take_over`](crate::destinations::Destination::take_over). Runs of two connections cannot be compared,
+/// and a connection that was made anew starts again at 1.
+pub(super) async fn take_over(database: &Database, load: &TableLoad, from: &str) -> Result<()> {
+    let name = names::physical(&load.table.schema, &load.table.table);
+    let update = "UPDATE _fivetran_tables SET connection_id = ?2, run = 0, marked = 0, published = 0, live_rows = NULL \
+         WHERE name = ?1 AND connection_id = ?3";
+    let params = vec![name.as_str().into(), load.connection_id.as_str().into(), from.into()];
+    let statements = vec![Statement::new(update, params), select(&name)];
+    let results = database.batch(&title(&load.table), statements).await?;
+    let owner = results.last().map(|result| entry(&result.rows)).transpose()?.flatten();
+    match owner.map(|entry| entry.connection_id).filter(|owner| *owner != load.connection_id) {
+        Some(owner) => Err(taken(&load.table, &owner)),
+        None => Ok(()),
+    }
 }
 
 /// A text column of a row of ours.

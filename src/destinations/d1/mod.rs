@@ -1,8 +1,8 @@
 //! Cloudflare D1: typed tables in SQLite, loaded in bulk.
 //!
-//! A destination table `schema.table` is the SQLite table `schema__table` ([`names`]). Two small tables of ours stand
-//! beside the user's: `_fivetran_tables` ([`catalog`]) knows every table's exact types and its newest run,
-//! `_fivetran_commits` ([`watermark`]) knows which chunks are durable.
+//! A destination table `schema.table` is the SQLite table `schema__table` ([`names`]). Three small tables of ours stand
+//! beside the user's: `_fivetran_tables` ([`catalog`]) knows every table's exact types, its owner and its newest run,
+//! `_fivetran_published` the newest one that was published, `_fivetran_commits` ([`watermark`]) which chunks are durable.
 //!
 //! A run prepares a table ([`prepare`], [`rebuild`]), writes its chunks as upserts of JSON rows ([`encode`],
 //! [`insert`], [`write`]), and publishes ([`publish`]); [`drop`] drops what a person asked to drop; [`scan`] reads rows back. How values are stored is told in [`storage`] and [`temporal`].
@@ -45,8 +45,8 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, TableLoad, TableReceipt,
-    Visit,
+    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, Standing, TableLoad,
+    TableReceipt, Visit,
 };
 use crate::ports::{Ports, SqlDatabase};
 
@@ -84,8 +84,12 @@ impl Destination for D1 {
         check::check(&self.database).await
     }
 
-    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>> {
-        catalog::describe(&self.database, schema, table).await
+    async fn standing(&self, schema: &str, table: &str) -> Result<Option<Standing>> {
+        catalog::standing(&self.database, schema, table).await
+    }
+
+    async fn take_over(&self, load: &TableLoad, from: &str) -> Result<()> {
+        catalog::take_over(&self.database, load, from).await
     }
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {

@@ -49,11 +49,12 @@ impl Found {
     async fn read(database: &Database, name: &str, load: &TableLoad) -> Result<Self> {
         let statements = vec![
             Statement::new(catalog::CREATE_TABLES, Vec::new()),
+            Statement::new(catalog::CREATE_PUBLISHED, Vec::new()),
             Statement::new(watermark::CREATE_TABLES, Vec::new()),
             catalog::select(name),
             Statement::new("SELECT lower(name) AS name FROM pragma_table_info(?1)", vec![name.into()]),
         ];
-        let mut results = database.batch(&catalog::title(&load.table), statements).await?.into_iter().skip(2);
+        let mut results = database.batch(&catalog::title(&load.table), statements).await?.into_iter().skip(3);
         let entry = catalog::entry(&results.next().unwrap_or_default().rows)?;
         let columns = results
             .next()
@@ -90,13 +91,15 @@ async fn announce(database: &Database, name: &str, load: &TableLoad) -> Result<(
     params.push(serde_json::to_string(&load.table)?.into());
     let upsert = "INSERT INTO _fivetran_tables (name, connection_id, run, schema_name, table_name, definition) \
          VALUES (?1, ?2, CAST(?3 AS INTEGER), ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE \
-         SET connection_id = excluded.connection_id, run = excluded.run, marked = 0, published = 0, live_rows = NULL \
-         WHERE connection_id <> excluded.connection_id OR run < excluded.run";
+         SET run = excluded.run, marked = 0, published = 0, live_rows = NULL \
+         WHERE connection_id = excluded.connection_id AND run < excluded.run";
     let statements =
         vec![Statement::new(upsert, params), watermark::forget_other_runs(name, load), catalog::select(name)];
     let results = database.batch(&what, statements).await?;
     let entry = results.last().map(|result| catalog::entry(&result.rows)).transpose()?.flatten();
-    entry.ok_or_else(|| fault::fenced(&what))?.require_current(load)
+    let entry = entry.ok_or_else(|| fault::fenced(&what))?;
+    entry.admit(load)?;
+    entry.require_current(load)
 }
 
 /// Creates, extends or rebuilds the table.

@@ -19,8 +19,9 @@ const COUNTED_ROWS: u64 = 1_000_000;
 
 /// See [`Destination::publish`](crate::destinations::Destination::publish).
 ///
-/// Every row of a full load carries the run's own `_fivetran_synced`, so a row with an older one was not seen: it is
-/// gone at the source. As in Fivetran, marking it leaves its `_fivetran_synced` alone.
+/// Every row of a full load carries the run's own `_fivetran_synced`, so a row with another one was not seen: it is gone at the
+/// source. Another and not an older one, because the table may have been taken over from a connection that was deleted and
+/// whose clock was ahead. As in Fivetran, marking it leaves its `_fivetran_synced` alone.
 pub(super) async fn publish(
     database: &Database,
     load: &TableLoad,
@@ -71,7 +72,7 @@ async fn sweep(
         let mut params = catalog::current_params(name, load);
         params.push(temporal::instant(load.synced_at).into());
         let range = page.condition(&load.table, &mut params);
-        let missing = format!("{range} AND {} < ?4 AND {}", quote(SYNCED), live(&load.table));
+        let missing = format!("{range} AND {} <> ?4 AND {}", quote(SYNCED), live(&load.table));
         statements.push(Statement::new(
             format!(
                 "UPDATE _fivetran_tables SET marked = marked + (SELECT count(*) FROM {table} WHERE {missing}) \
@@ -125,7 +126,7 @@ fn leave_behind(
             vec![
                 format!("UPDATE {table} SET {active} = 0, {end} = {time} WHERE {missing}"),
                 // Rows from before the table kept history are none of its versions.
-                format!("DELETE FROM {table} WHERE {range} AND {synced} < ?4 AND {} = ''", quote(START)),
+                format!("DELETE FROM {table} WHERE {range} AND {synced} <> ?4 AND {} = ''", quote(START)),
             ]
         }
         TableSyncMode::Live => {
@@ -134,7 +135,7 @@ fn leave_behind(
             if standing.column(DELETED).is_some() {
                 let deleted = quote(DELETED);
                 left.push(format!(
-                    "UPDATE {table} SET {deleted} = 0 WHERE {range} AND {synced} >= ?4 AND {deleted} IS 1"
+                    "UPDATE {table} SET {deleted} = 0 WHERE {range} AND {synced} = ?4 AND {deleted} IS 1"
                 ));
             }
             left
@@ -164,7 +165,8 @@ async fn count_some(database: &Database, name: &str, load: &TableLoad) -> Result
     catalog::number(row, "live").map(Some)
 }
 
-/// Remembers that the run is published, so that a repeated publish answers the same.
+/// Remembers that the run is published, so that a repeated publish answers the same. First for good, and then of the run: over
+/// an API whose batches are no transactions, a publish that is cut short between the two is repeated.
 async fn close(
     database: &Database,
     name: &str,
@@ -180,7 +182,9 @@ async fn close(
          WHERE name = ?1 AND {}",
         catalog::IS_CURRENT
     );
-    let results = database.batch(&what, vec![Statement::new(update, params), catalog::select(name)]).await?;
+    let statements =
+        vec![catalog::note_published(name, load), Statement::new(update, params), catalog::select(name)];
+    let results = database.batch(&what, statements).await?;
     let entry = results.last().map(|result| catalog::entry(&result.rows)).transpose()?.flatten();
     let entry = entry.ok_or_else(|| fault::fenced(&what))?;
     entry.require_current(load)?;

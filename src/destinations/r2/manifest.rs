@@ -16,7 +16,7 @@ use super::layout::TableLayout;
 use crate::core::fault_point::FaultPoint;
 use crate::core::table::{LoadMode, TableColumn, TableSchema};
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{Dropped, TableLoad, TableReceipt};
+use crate::destinations::{Dropped, Standing, TableLoad, TableReceipt, taken};
 use crate::ports::{ObjectStore, Ports, PutCondition, PutOutcome};
 
 /// Version of the manifest's shape. A reader of ours refuses others rather than guess.
@@ -46,7 +46,8 @@ pub(crate) struct Manifest {
     pub(crate) format: Format,
     /// Connection that owns the table.
     pub(crate) connection_id: String,
-    /// Newest run of that connection that announced itself; older ones are fenced off (invariant I4).
+    /// Newest run of that connection that announced itself; older ones are fenced off (invariant I4). 0 while none did since
+    /// the connection took the table over.
     pub(crate) run: u64,
     /// Added to run numbers to give load numbers, so that loads keep growing when another connection, which counts
     /// its runs from 1, takes the table over.
@@ -155,15 +156,13 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Fenced`](ErrorKind::Fenced) when a newer run was announced, [`DestinationConfig`](ErrorKind::DestinationConfig)
-    /// when changes would be appended in another format or sync mode.
+    /// when another connection owns the table, or when changes would be appended in another format or sync mode.
     pub(crate) fn announced(&self, load: &TableLoad, format: Format) -> Result<Self> {
-        let mut next = self.clone();
-        if self.connection_id == load.connection_id {
-            self.refuse_older(load)?;
-        } else {
-            next.load_base = self.load_base.saturating_add(self.run);
-            next.connection_id.clone_from(&load.connection_id);
+        if self.connection_id != load.connection_id {
+            return Err(taken(&load.table, &self.connection_id));
         }
+        self.refuse_older(load)?;
+        let mut next = self.clone();
         next.run = load.run;
         next.columns = merged_columns(&self.columns, &load.table.columns);
         if self.parts.is_empty() {
@@ -206,6 +205,27 @@ impl Manifest {
             history
         });
         next
+    }
+
+    /// This manifest as the load's connection takes it over; loads keep growing.
+    pub(crate) fn taken_over(&self, load: &TableLoad) -> Self {
+        Self {
+            connection_id: load.connection_id.clone(),
+            load_base: self.load_base.saturating_add(self.run),
+            run: 0,
+            ..self.clone()
+        }
+    }
+
+    /// What it says of the table besides its parts.
+    pub(crate) fn standing(&self) -> Standing {
+        let load = self.published.as_ref().map(|published| published.load);
+        Standing {
+            owner: self.connection_id.clone(),
+            // Loads up to the base are those of earlier owners.
+            published: load.and_then(|load| load.checked_sub(self.load_base)).filter(|run| *run > 0),
+            table: Some(self.table_schema()),
+        }
     }
 
     /// Load number of a run that this manifest has announced: grows for the whole life of the table.
@@ -401,6 +421,28 @@ impl ManifestStore {
         Err(self.contended())
     }
 
+    /// Makes the load's connection the owner of what `from` owned.
+    ///
+    /// # Errors
+    /// As [`ManifestStore::announce`]; [`DestinationConfig`](ErrorKind::DestinationConfig) when neither owns it any more.
+    pub(crate) async fn take_over(&self, load: &TableLoad, from: &str) -> Result<()> {
+        for _ in 0..SWAP_TRIES {
+            let Some(current) = self.read().await? else { return Ok(()) };
+            let owner = &current.manifest.connection_id;
+            if *owner == load.connection_id {
+                return Ok(());
+            }
+            if owner != from {
+                return Err(taken(&load.table, owner));
+            }
+            let next = current.manifest.taken_over(load);
+            if let PutOutcome::Written(_) = self.swap(&next, Some(&current.etag)).await? {
+                return Ok(());
+            }
+        }
+        Err(self.contended())
+    }
+
     /// The error of a swap that lost [`SWAP_TRIES`] times.
     pub(crate) fn contended(&self) -> Error {
         Error::new(ErrorKind::DestinationUnavailable, format!("{} keeps changing under our hands", self.key))
@@ -455,7 +497,10 @@ mod tests {
     #[test]
     fn loads_keep_growing_when_another_connection_takes_over() {
         let manifest = Manifest::empty(&load("a", 7, LoadMode::Full), Format::Parquet);
-        let taken = manifest.announced(&load("b", 1, LoadMode::Full), Format::Parquet).unwrap();
+        let refused = manifest.announced(&load("b", 1, LoadMode::Full), Format::Parquet).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::DestinationConfig);
+        let taken = manifest.taken_over(&load("b", 1, LoadMode::Full));
+        let taken = taken.announced(&load("b", 1, LoadMode::Full), Format::Parquet).unwrap();
         assert_eq!(taken.load_number(&load("b", 1, LoadMode::Full)).unwrap(), 8);
         let late = taken.load_number(&load("a", 8, LoadMode::Full)).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Fenced);

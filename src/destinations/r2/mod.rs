@@ -42,8 +42,8 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, TableLoad, TableReceipt,
-    Visit,
+    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, Standing, TableLoad,
+    TableReceipt, Visit,
 };
 use crate::ports::{ObjectStore, Ports};
 
@@ -127,9 +127,13 @@ impl Destination for R2 {
         vec![check::verdict(FINDING, Ok(())), check::verdict(WRITING, probed)]
     }
 
-    async fn describe(&self, schema: &str, table: &str) -> Result<Option<TableSchema>> {
+    async fn standing(&self, schema: &str, table: &str) -> Result<Option<Standing>> {
         let current = self.manifests(schema, table)?.read().await?;
-        Ok(current.map(|current| current.manifest.table_schema()))
+        Ok(current.map(|current| current.manifest.standing()))
+    }
+
+    async fn take_over(&self, load: &TableLoad, from: &str) -> Result<()> {
+        self.manifests(&load.table.schema, &load.table.table)?.take_over(load, from).await
     }
 
     async fn prepare(&self, load: &TableLoad) -> Result<()> {

@@ -2,7 +2,8 @@
 
 mod close;
 mod drop;
-mod plan;
+mod plan_run;
+mod plan_stream;
 mod publish;
 pub(super) mod read;
 mod schema_log;

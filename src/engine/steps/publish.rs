@@ -4,6 +4,7 @@ use crate::core::Result;
 use crate::core::fault_point::FaultPoint;
 use crate::destinations::{DurableReceipt, TableLoad};
 use crate::engine::Engine;
+use crate::engine::open::require_planned;
 use crate::engine::protocol::{Outcome, RunSpec};
 use crate::engine::pulse::Pulse;
 
@@ -14,6 +15,7 @@ impl Engine {
         &self,
         spec: &RunSpec,
         pulse: &Pulse<'_>,
+        definition: &str,
         load: &TableLoad,
         receipts: &[DurableReceipt],
     ) -> Result<Outcome> {
@@ -21,6 +23,7 @@ impl Engine {
         pulse.take_turn().await;
         let connection = self.required_connection(&spec.connection_id).await?;
         let record = self.required_destination(&connection.group_id).await?;
+        require_planned(definition, &connection, &record)?;
         let destination = self.open_destination(&record)?;
         self.ports.reach(FaultPoint::BeforePublish, &spec.run_id).await?;
         let receipt = destination.publish(load, receipts, pulse.fence()).await?;

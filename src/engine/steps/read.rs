@@ -15,7 +15,7 @@ use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{ChunkOpening, ChunkWriter, DurableReceipt, TableLoad};
 use crate::engine::Engine;
 use crate::engine::meter::Meter;
-use crate::engine::open::as_planned;
+use crate::engine::open::require_planned;
 use crate::engine::protocol::{Outcome, RunSpec, SelectedStream};
 use crate::engine::pulse::Pulse;
 
@@ -30,8 +30,9 @@ impl Engine {
         chunk: &Chunk,
     ) -> Result<Outcome> {
         pulse.take_turn().await;
-        let connection = as_planned(self.required_connection(&spec.connection_id).await?, stream)?;
+        let connection = self.required_connection(&spec.connection_id).await?;
         let record = self.required_destination(&connection.group_id).await?;
+        require_planned(&stream.definition, &connection, &record)?;
         let meter = Meter::new(self.ports.clock.clone());
         let ports = meter.ports(&self.ports);
         let destination = self.registry.destination(&record, &ports)?;

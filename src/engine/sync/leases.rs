@@ -134,7 +134,11 @@ impl Sync<'_> {
     fn task(&self, spec: &RunSpec, order: &Eligible) -> Result<Task> {
         let (id, stream) = (order.id, order.stream.unwrap_or(-1));
         match order.kind {
-            Kind::PlanRun => Ok(Task::PlanRun),
+            Kind::PlanRun => {
+                // What an attempt before this one has handed in may not be what there is now.
+                self.state.forget_streams()?;
+                Ok(Task::PlanRun)
+            }
             Kind::Close => Ok(Task::Close { conclusion: Box::new(self.conclusion(spec)?) }),
             Kind::PlanStream => {
                 let rows =
@@ -156,21 +160,18 @@ impl Sync<'_> {
             }
             Kind::Publish => {
                 let rows = self.state.sql.exec(
-                    "SELECT schema_name, table_name, load FROM streams WHERE id = ?1",
+                    "SELECT load, selected ->> 'definition' FROM streams WHERE id = ?1",
                     &[stream.into()],
                 )?;
                 let row = first(&rows)?;
-                let name = crate::core::catalog::StreamName::new(
-                    row.text(0)?.unwrap_or_default(),
-                    row.text(1)?.unwrap_or_default(),
-                );
+                let definition = row.text(1)?.unwrap_or_default().to_owned();
                 let receipts = self.state.sql.exec(
                     "SELECT receipt FROM orders WHERE stream = ?1 AND kind = 'read' ORDER BY id",
                     &[stream.into()],
                 )?;
                 let receipts =
                     receipts.iter().map(|row| Row(row).required_json(0)).collect::<Result<Vec<_>>>()?;
-                Ok(Task::Publish { load: row.required_json(2)?, stream: name, receipts })
+                Ok(Task::Publish { load: row.required_json(0)?, definition, receipts })
             }
         }
     }

@@ -66,6 +66,11 @@ impl<'a> Sync<'a> {
             SyncRequest::Open { spec } => self.open(&spec, now),
             SyncRequest::Lease => self.lease(now),
             SyncRequest::Heartbeat { order, fence, progress } => self.heartbeat(order, fence, progress, now),
+            SyncRequest::Plan { order, fence, streams } => {
+                self.check_lease(order, fence)?;
+                self.state.add_streams(&streams)?;
+                Ok(SyncReply::Done)
+            }
             SyncRequest::Yield => {
                 // A run that was forgotten meanwhile must not leave a row again.
                 if self.state.spec()?.is_some() {

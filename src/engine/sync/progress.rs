@@ -4,15 +4,16 @@ use crate::core::error::ErrorReport;
 use crate::core::run::Counts;
 use crate::core::table::LoadMode;
 use crate::core::{ErrorKind, Result};
-use crate::destinations::{TableLoad, TableReceipt};
-use crate::engine::protocol::{Advance, Conclusion, RunSpec, SelectedStream};
+use crate::destinations::TableReceipt;
+use crate::engine::protocol::{Advance, Conclusion, RunSpec};
 use crate::engine::rows::Row;
 use crate::engine::sync_control::{Pace, RunProgress, TableProgress};
 use crate::ports::SqlValue;
 
 use super::Sync;
 
-const TABLES: &str = "SELECT s.schema_name, s.table_name, s.state, s.selected, s.load, s.receipt, s.error, \
+const TABLES: &str = "SELECT s.schema_name, s.table_name, s.state, \
+    s.selected ->> '$.request.stream.estimated_rows', s.load ->> '$.mode', s.receipt, s.error, \
     COUNT(o.id), COALESCE(SUM(o.state = 'done'), 0), COALESCE(SUM(o.rows_read), 0), \
     COALESCE(SUM(o.rows_filtered), 0), COALESCE(SUM(o.rows_written), 0), COALESCE(SUM(o.rows_deleted), 0), \
     COALESCE(SUM(o.bytes), 0), MAX(CASE WHEN o.state <> 'done' THEN o.error END), \
@@ -132,8 +133,6 @@ fn failure(table: &TableProgress) -> Option<ErrorKind> {
 }
 
 fn table(row: &Row<'_>) -> Result<TableProgress> {
-    let selected: Option<SelectedStream> = row.json(3)?;
-    let load: Option<TableLoad> = row.json(4)?;
     let receipt: Option<TableReceipt> = row.json(5)?;
     let own_error: Option<ErrorReport> = row.json(6)?;
     let retrying: Option<ErrorReport> = match row.0.get(14) {
@@ -149,7 +148,7 @@ fn table(row: &Row<'_>) -> Result<TableProgress> {
         schema: row.text(0)?.unwrap_or_default().to_owned(),
         table: row.text(1)?.unwrap_or_default().to_owned(),
         state: row.text(2)?.unwrap_or_default().to_owned(),
-        mode: load.map_or(LoadMode::Full, |load| load.mode),
+        mode: row.text(4)?.map_or(Ok(LoadMode::Full), |word| serde_json::from_value(word.into()))?,
         chunks_planned: u32::try_from(row.count(7)?).unwrap_or(u32::MAX),
         chunks_done: u32::try_from(row.count(8)?).unwrap_or(u32::MAX),
         counts: Counts {
@@ -160,7 +159,7 @@ fn table(row: &Row<'_>) -> Result<TableProgress> {
             bytes: row.count(13)?,
             source_rows: row.optional_count(15)?,
         },
-        estimated_rows: selected.and_then(|selected| selected.request.stream.estimated_rows),
+        estimated_rows: row.optional_count(3)?,
         live_rows: receipt.and_then(|receipt| receipt.live_rows),
         pace: Some(pace),
         error: own_error.or(retrying),

@@ -7,7 +7,7 @@ use crate::core::retry::{Verdict, verdict};
 use crate::core::run::{Effort, Fence, StreamPlan};
 use crate::core::{Error, ErrorKind, Result};
 use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
-use crate::engine::protocol::{Outcome, SelectedStream, SyncReply};
+use crate::engine::protocol::{Outcome, SyncReply};
 use crate::engine::rows::{Row, count, json};
 use crate::ports::SqlValue;
 
@@ -23,8 +23,9 @@ impl Sync<'_> {
         let (kind, stream) = self.order(order)?;
         match outcome {
             Outcome::Failed { error, jitter } => self.failed(order, kind, stream, error, jitter, now)?,
-            Outcome::RunPlanned { streams, refused, max_parallel_reads } => {
-                self.run_planned(&streams, max_parallel_reads)?;
+            Outcome::RunPlanned { refused, max_parallel_reads } => {
+                self.state.put("max_parallel_reads", &max_parallel_reads.max(1))?;
+                self.state.add_plan_orders()?;
                 self.refuse(&refused)?;
                 self.done(order)?;
             }
@@ -91,21 +92,6 @@ impl Sync<'_> {
         self.state
             .sql
             .exec("UPDATE orders SET state = 'done', error = NULL WHERE id = ?1", &[order.into()])?;
-        Ok(())
-    }
-
-    fn run_planned(&self, streams: &[SelectedStream], max_parallel_reads: u32) -> Result<()> {
-        self.state.put("max_parallel_reads", &max_parallel_reads.max(1))?;
-        for stream in streams {
-            let name = &stream.request.stream.name;
-            self.state.sql.exec(
-                "INSERT INTO streams (schema_name, table_name, state, selected) VALUES (?1, ?2, 'planned', ?3) \
-                 ON CONFLICT DO NOTHING",
-                &[name.schema.as_str().into(), name.table.as_str().into(), json(stream)?],
-            )?;
-            let id = required(self.state.stream_id(name)?)?;
-            self.state.add_order(Kind::PlanStream, Some(id), None, false)?;
-        }
         Ok(())
     }
 
@@ -253,6 +239,7 @@ impl Sync<'_> {
             None => self.state.set_run_error(report)?,
         }
         if kind == Kind::PlanRun {
+            self.state.forget_streams()?;
             self.state.ensure_close()?;
         }
         self.close_when_settled()

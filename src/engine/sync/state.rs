@@ -1,10 +1,9 @@
 //! The tables of a run and the small questions asked of them.
 
-use crate::core::catalog::StreamName;
 use crate::core::error::ErrorReport;
 use crate::core::run::Effort;
 use crate::core::{Error, Result};
-use crate::engine::protocol::RunSpec;
+use crate::engine::protocol::{RunSpec, SelectedStream};
 use crate::engine::rows::{Row, count, json};
 use crate::ports::{LocalSql, SqlValue};
 
@@ -199,19 +198,37 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    pub(super) fn add_streams(&self, streams: &[SelectedStream]) -> Result<()> {
+        for stream in streams {
+            let name = &stream.request.stream.name;
+            self.sql.exec(
+                "INSERT INTO streams (schema_name, table_name, state, selected) VALUES (?1, ?2, 'planned', ?3) \
+                 ON CONFLICT DO NOTHING",
+                &[name.schema.as_str().into(), name.table.as_str().into(), json(stream)?],
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_streams(&self) -> Result<()> {
+        self.sql.exec("DELETE FROM streams", &[])?;
+        Ok(())
+    }
+
+    /// An order to plan each stream.
+    pub(super) fn add_plan_orders(&self) -> Result<()> {
+        self.sql.exec(
+            "INSERT INTO orders (kind, rank, stream) SELECT ?1, ?2, id FROM streams ORDER BY id",
+            &[Kind::PlanStream.name().into(), Kind::PlanStream.rank().into()],
+        )?;
+        Ok(())
+    }
+
     pub(super) fn ensure_close(&self) -> Result<()> {
         if !self.is_closing()? {
             self.add_order(Kind::Close, None, None, false)?;
         }
         Ok(())
-    }
-
-    pub(super) fn stream_id(&self, name: &StreamName) -> Result<Option<i64>> {
-        let rows = self.sql.exec(
-            "SELECT id FROM streams WHERE schema_name = ?1 AND table_name = ?2",
-            &[name.schema.as_str().into(), name.table.as_str().into()],
-        )?;
-        rows.first().map(|row| Row(row).integer(0)).transpose()
     }
 
     /// The next lease number; grows for ever within the run.

@@ -14,6 +14,7 @@ use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::control::{Connection, DueChange, SetupState, SyncStateChange};
 use crate::core::Error;
+use crate::core::fault_point::FaultPoint;
 use crate::core::schedule::{self, Schedule, ScheduleKind, Zone};
 use crate::core::settings::SchemaChangePolicy;
 use crate::engine::{StartRequest, Trigger};
@@ -191,6 +192,7 @@ async fn after(services: &Services, edited: &Edited, patch: &ConnectionPatch) ->
             services.syncs.start(id, request).await?;
         }
     } else if edited.config.is_some() || edited.mode_changed {
+        services.ports.reach(FaultPoint::AfterEdit, id).await?;
         services.syncs.restart(id).await?;
     }
     Ok(())

@@ -152,7 +152,7 @@ async fn apply(services: &Services, call: &Call<'_>, update: ConfigUpdate) -> Ap
     let id = &known.connection.id;
     let policy = update.schema_change_handling;
     services.control.edit_stream_settings(id, &change.schemas, &change.streams, policy).await?;
-    services.ports.reach(FaultPoint::AfterSettings, id).await?;
+    services.ports.reach(FaultPoint::AfterEdit, id).await?;
     // A column that was switched off or hashed a moment ago must not go on flowing. The live run would notice by itself; this
     // is for those who wait for what they set.
     services.syncs.restart(id).await?;
