@@ -62,6 +62,9 @@ export interface Call extends RequestOptions {
   idempotent?: boolean
 }
 
+/** Most that an error quotes of an answer that is not the service's. */
+const LONGEST_QUOTE = 300
+
 interface Envelope {
   code?: unknown
   message?: unknown
@@ -120,8 +123,7 @@ export class Transport {
       }
       if (error instanceof AuthenticationError && this.#authorization === undefined) throw unvouched(error)
       if (error instanceof FivetranError) throw error
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new NetworkError(`The service at ${this.#options.baseUrl} could not be reached: ${reason}`, {
+      throw new NetworkError(`The service at ${this.#options.baseUrl} could not be reached: ${reasonOf(error)}`, {
         code: 'Network',
         request,
         cause: error,
@@ -183,11 +185,8 @@ async function readEnvelope(response: Response, request: string): Promise<unknow
     request,
   }
   if (!response.ok) {
-    const message =
-      typeof envelope?.message === 'string' && envelope.message !== ''
-        ? envelope.message
-        : `The service answered ${response.status} without a message.`
-    throw errorForStatus(message, { ...context, retryAfterMs: retryAfter(response.headers.get('retry-after')) })
+    const message = typeof envelope?.message === 'string' && envelope.message !== '' ? envelope.message : undefined
+    throw errorForStatus(message ?? unenveloped(response, text), { ...context, retryAfterMs: retryAfter(response.headers.get('retry-after')) })
   }
   if (envelope === undefined && text !== '') {
     throw new NetworkError('The answer is not JSON: is the base URL that of a fivetran.do service?', {
@@ -204,6 +203,23 @@ function unvouched({ status, code, requestId, request }: AuthenticationError): A
       'the configuration of this Worker, or pass apiKey and apiSecret.',
     { status, code, requestId, request },
   )
+}
+
+/** What to say of a failure that is not in the service's form: it comes from the runtime, or from somebody else. */
+function unenveloped({ status, headers }: Response, text: string): string {
+  if (headers.get('content-type')?.startsWith('text/plain') && text !== '') {
+    return `The service answered ${status}: ${text.slice(0, LONGEST_QUOTE)}`
+  }
+  if (status >= 500 || text === '') return `The service answered ${status} without a message.`
+  return `The answer, ${status}, is not JSON: is the base URL that of a fivetran.do service?`
+}
+
+/** Why a request could not be made. Node says only "fetch failed", and keeps the reason as its cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { cause } = error
+  if (!(cause instanceof Error)) return error.message
+  return cause.message || ('code' in cause ? String(cause.code) : error.message)
 }
 
 function parseEnvelope(text: string): Envelope | undefined {

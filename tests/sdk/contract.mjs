@@ -44,7 +44,7 @@ export const ANSWERS = [
   ["TeamMember", "get /v1/teams/{team_id}/users/{user_id}"],
   ["Page<Role>", "get /v1/roles"],
   ["SystemKey", "get /v1/system-keys/{key_id}"],
-  ["{ items: VaultKey[] }", "get /v1/vault/keys"],
+  ["Pick<Page<VaultKey>, 'items'>", "get /v1/vault/keys"],
   ["Resealed", "post /v1/vault/reseal"],
 ];
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
+import { kCurrentWorker } from "miniflare";
 import * as sdk from "../../dist/sdk/index.js";
 import { startPostgres } from "../../scripts/dev/postgres.mjs";
 import { startService } from "../../scripts/dev/service.mjs";
@@ -13,7 +14,7 @@ let service;
 before(async () => {
   // Bindings to the service, as other Workers have them, by what they say of the Worker that calls.
   const configure = (worker) => {
-    const binding = (props) => ({ name: worker.name, ...(props && { props }) });
+    const binding = (props) => ({ name: kCurrentWorker, ...(props && { props }) });
     worker.serviceBindings = { OWNERS: binding({ caller: "owner" }), STRANGERS: binding({ caller: "stranger" }), BARE: binding() };
   };
   [postgres, service] = await Promise.all([startPostgres(), startService({ configure })]);

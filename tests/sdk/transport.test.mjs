@@ -117,6 +117,24 @@ test("the caller's signal ends a request and a wait between tries with its own r
   await assert.rejects(client(server).account.info({ signal: AbortSignal.abort(reason) }), reason);
 });
 
+test("why a service cannot be reached is said, and what others answer in its place", async (t) => {
+  const gone = await fetch("http://127.0.0.1:9").catch(({ cause }) => cause.message);
+  await assert.rejects(client({ url: "http://127.0.0.1:9" }, { retry: { retries: 0 } }).account.info(), (error) => {
+    assert.ok(error instanceof sdk.NetworkError);
+    assert.equal(error.message, `The service at http://127.0.0.1:9 could not be reached: ${gone}`);
+    return true;
+  });
+  for (const [status, type, body, says] of [
+    [404, "text/html", "<html>", "The answer, 404, is not JSON: is the base URL that of a fivetran.do service?"],
+    [503, "text/plain;charset=UTF-8", "The Worker is not set up: no D1", "The service answered 503: The Worker is not set up: no D1"],
+    [502, "text/html", "<html>", "The service answered 502 without a message."],
+    [400, "text/plain", "", "The service answered 400 without a message."],
+  ]) {
+    const server = await scripted(t, () => ({ status, headers: { "content-type": type }, body }));
+    await assert.rejects(client(server, { retry: { retries: 0 } }).account.info(), { message: says });
+  }
+});
+
 test("an answer that is not the service's says so", async (t) => {
   const server = await scripted(t, () => ({ body: "<html>a proxy</html>" }));
   await assert.rejects(client(server, { retry: { retries: 0 } }).account.info(), /base URL/);

@@ -37,6 +37,12 @@ export function parseArguments(args: readonly string[]): Arguments {
   return { words, flags }
 }
 
+/** Refuses further words: who names a connector where all of them are meant must not get all of them. */
+export function mustStandAlone({ words }: Arguments): void {
+  const [command, word] = words
+  if (word !== undefined) throw new CommandError(`fivetran ${command} takes no names, and there is ${word}. Nothing was done.`)
+}
+
 /** The value of a flag, or undefined. */
 export function valueOf({ flags }: Arguments, name: string): string | undefined {
   const value = flags.get(name)

@@ -1,6 +1,6 @@
 /** The command line. See docs/cli.md. */
 
-import { FivetranError } from '../errors.js'
+import { AuthenticationError, FivetranError, NetworkError } from '../errors.js'
 import { type Arguments, parseArguments } from './arguments.js'
 import { CommandError, type Host } from './host.js'
 import { apply, plan } from './plan.js'
@@ -38,9 +38,10 @@ const COMMANDS: Record<string, (host: Host, args: Arguments) => Promise<number>>
 
 /** Runs a command and gives the exit code: 0, 1 when it failed, 2 when `plan --check` found something to do. */
 export async function main(host: Host, argv: readonly string[]): Promise<number> {
+  let name: string | undefined
   try {
     const args = parseArguments(argv)
-    const [name] = args.words
+    name = args.words[0]
     const command = name === undefined || !Object.hasOwn(COMMANDS, name) ? undefined : COMMANDS[name]
     if (command !== undefined && !args.flags.has('help')) return await command(host, args)
     if (name === undefined || command !== undefined) {
@@ -51,7 +52,23 @@ export async function main(host: Host, argv: readonly string[]): Promise<number>
   } catch (error) {
     if (!(error instanceof FivetranError || error instanceof CommandError)) throw error
     const quote = error instanceof FivetranError && error.requestId ? ` (request ${error.requestId})` : ''
-    host.err(`${error.message}${quote}`)
+    host.err([sentence(error.message + quote), ...advice(error, name)].join(' '))
     return 1
   }
+}
+
+const sentence = (text: string) => (/[.?!]$/.test(text) ? text : `${text}.`)
+
+/** What to do about an error that concerns the service as a whole. */
+function advice(error: Error, command: string | undefined): string[] {
+  const nothing = command === 'login' ? ['Nothing was kept.'] : []
+  if (error instanceof AuthenticationError) {
+    const check = ['Check FIVETRAN_API_KEY and FIVETRAN_API_SECRET, or run: fivetran login']
+    return ['The service does not know this key and secret.', ...(command === 'login' ? nothing : check)]
+  }
+  if (error instanceof NetworkError) {
+    const where = 'Is it running, and is that its address? It comes from --url, FIVETRAN_URL, the configuration or fivetran login.'
+    return [where, ...nothing]
+  }
+  return []
 }

@@ -5,10 +5,10 @@ import type { FivetranConfig } from '../config.js'
 import type { Connector } from '../connector/connector.js'
 import type { ConnectorPlan, PlannedChange } from '../connector/plan.js'
 import type { Connection } from '../types.js'
-import type { Arguments } from './arguments.js'
+import { type Arguments, mustStandAlone } from './arguments.js'
 import { CommandError, type Host } from './host.js'
 import { connect } from './session.js'
-import { loadProject } from './project.js'
+import { connectorOf, loadProject } from './project.js'
 
 /** Exit code of `plan --check` when there is something to do. */
 const PENDING = 2
@@ -20,6 +20,7 @@ interface Plan {
 }
 
 export async function plan(host: Host, args: Arguments): Promise<number> {
+  mustStandAlone(args)
   const config = await loadProject(host, args)
   const made = await makePlan(await connect(host, args, config), config)
   const prune = args.flags.has('prune')
@@ -29,6 +30,7 @@ export async function plan(host: Host, args: Arguments): Promise<number> {
 }
 
 export async function apply(host: Host, args: Arguments): Promise<number> {
+  mustStandAlone(args)
   const config = await loadProject(host, args)
   const fivetran = await connect(host, args, config)
   const made = await makePlan(fivetran, config)
@@ -58,7 +60,7 @@ async function makePlan(fivetran: Fivetran, config: FivetranConfig): Promise<Pla
   const connectors = []
   // One after the other: two connectors with the same new destination must not both look for it at once.
   for (const definition of config.connectors) {
-    const connector = fivetran.createConnector(definition)
+    const connector = connectorOf(fivetran, definition)
     connectors.push({ connector, plan: await connector.plan() })
   }
   const known = new Set(connectors.map(({ plan }) => plan.connectionId))

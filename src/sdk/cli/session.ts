@@ -2,6 +2,7 @@
 
 import { Fivetran } from '../client.js'
 import type { FivetranConfig } from '../config.js'
+import { InvalidInputError } from '../errors.js'
 import { type Arguments, valueOf } from './arguments.js'
 import { CommandError, type Host } from './host.js'
 
@@ -37,7 +38,18 @@ export async function connect(host: Host, args: Arguments, config?: FivetranConf
   if (!url || !apiKey || !apiSecret) {
     throw new CommandError(`Not logged in: ${missing.join(' and ')} missing. Run: fivetran login`)
   }
-  return new Fivetran({ apiKey, apiSecret, baseUrl: url })
+  return client(url, apiKey, apiSecret)
+}
+
+/** The client of a service. */
+export function client(url: string, apiKey: string, apiSecret: string): Fivetran {
+  try {
+    return new Fivetran({ apiKey, apiSecret, baseUrl: url })
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error
+    const message = error.message.replace(/^baseUrl: /, '')
+    throw new CommandError(`The address of the service: ${message} It comes from --url, FIVETRAN_URL, the configuration or fivetran login.`)
+  }
 }
 
 function parse(text: string): Map<string, string> {

@@ -3,10 +3,10 @@
 import type { Connector, ResyncOptions } from '../connector/connector.js'
 import type { SyncProgress } from '../connector/run.js'
 import { statusOf } from '../connector/status.js'
-import { FivetranError } from '../errors.js'
-import { type Arguments, numberOf, valueOf } from './arguments.js'
+import { AuthenticationError, FivetranError, NetworkError } from '../errors.js'
+import { type Arguments, mustStandAlone, numberOf, valueOf } from './arguments.js'
 import { CommandError, type Host } from './host.js'
-import { loadProject } from './project.js'
+import { connectorOf, loadProject } from './project.js'
 import { connect } from './session.js'
 
 /** Entries that `logs` shows unless told otherwise. */
@@ -19,18 +19,21 @@ async function chosen(host: Host, args: Arguments, ids = args.words.slice(1)) {
     if (!config.connectors.some((one) => one.id === id)) throw new CommandError(`The configuration has no connector ${id}.`)
   }
   const wanted = config.connectors.filter(({ id }) => ids.length === 0 || ids.includes(id))
-  return { fivetran, connectors: wanted.map((definition) => fivetran.createConnector(definition)) }
+  return { fivetran, connectors: wanted.map((definition) => connectorOf(fivetran, definition)) }
 }
 
 /** Syncs one after the other; a failed one does not keep the next from its turn, and makes the exit code 1. */
 export async function sync(host: Host, args: Arguments): Promise<number> {
+  const options = syncOptions(args)
   const { connectors } = await chosen(host, args)
   let failed = 0
   for (const connector of connectors) {
     try {
       await mustBeApplied(connector)
-      host.out(await syncOne(host, args, connector))
+      host.out(await syncOne(host, args, connector, options))
     } catch (error) {
+      // What concerns the service as a whole would be the same for the next one.
+      if (error instanceof AuthenticationError || error instanceof NetworkError) throw error
       if (!(error instanceof FivetranError || error instanceof CommandError)) throw error
       failed += 1
       host.err(`${connector.id}: ${error.message}`)
@@ -45,14 +48,20 @@ async function mustBeApplied(connector: Connector): Promise<void> {
   if (action !== 'none') throw new CommandError('it differs from the configuration. Run: fivetran apply')
 }
 
-async function syncOne(host: Host, args: Arguments, connector: Connector): Promise<string> {
+function syncOptions(args: Arguments): ResyncOptions {
   const seconds = numberOf(args, 'timeout')
-  const options: ResyncOptions = { wait: !args.flags.has('no-wait') }
-  if (seconds !== undefined) options.timeoutMs = seconds * 1000
-  if (host.isTerminal) options.onProgress = (progress) => host.err(progressLine(connector.id, progress))
   const tables = valueOf(args, 'tables')?.split(',')
-  if (tables !== undefined) options.tables = tables
-  const again = args.flags.has('resync') || tables !== undefined
+  return {
+    wait: !args.flags.has('no-wait'),
+    ...(seconds !== undefined && { timeoutMs: seconds * 1000 }),
+    ...(tables !== undefined && { tables }),
+  }
+}
+
+async function syncOne(host: Host, args: Arguments, connector: Connector, common: ResyncOptions): Promise<string> {
+  const options = { ...common }
+  if (host.isTerminal) options.onProgress = (progress) => host.err(progressLine(connector.id, progress))
+  const again = args.flags.has('resync') || options.tables !== undefined
   const result = again ? await connector.resync(options) : await connector.sync(options)
   if (result.status !== 'succeeded') return `${connector.id}: started (run ${result.runId})`
   const deleted = result.rowsDeleted > 0 ? `, ${result.rowsDeleted} marked deleted` : ''
@@ -93,12 +102,13 @@ export async function status(host: Host, args: Arguments): Promise<number> {
 /** The newest entries of a connector's log, oldest first. */
 export async function logs(host: Host, args: Arguments): Promise<number> {
   if (args.words.length !== 2) throw new CommandError('Whose logs? fivetran logs CONNECTOR')
+  const limit = numberOf(args, 'limit') ?? LOG_ENTRIES
   const { fivetran, connectors } = await chosen(host, args)
   const found = await connectors[0]?.find()
   if (!found) throw new CommandError(`${args.words[1]} is not applied yet. Run: fivetran apply`)
   const runId = valueOf(args, 'run')
   const listing = fivetran.connections.logs(found.id, { limit: 1000, ...(runId !== undefined && { runId }) })
-  const newest = (await listing.all()).slice(-(numberOf(args, 'limit') ?? LOG_ENTRIES))
+  const newest = (await listing.all()).slice(-limit)
   for (const entry of newest) {
     if (args.flags.has('json')) host.out(JSON.stringify(entry))
     else host.out(`${entry.created_at} ${entry.level} ${entry.event} ${JSON.stringify(entry.data)}`)
@@ -108,6 +118,7 @@ export async function logs(host: Host, args: Arguments): Promise<number> {
 
 /** Every connection of the service, also those of no configuration file. */
 export async function connectors(host: Host, args: Arguments): Promise<number> {
+  mustStandAlone(args)
   const fivetran = await connect(host, args)
   const all = await fivetran.connections.list({ limit: 1000 }).all()
   if (args.flags.has('json')) {
