@@ -8,15 +8,16 @@ import { cacheDir, root } from "./lib/paths.mjs";
 import { capture, run, works } from "./lib/process.mjs";
 import { cargoTools, clientPython, coverageTool, pythonClients, pythonPackages, pythonPath, toolDir } from "./lib/tools.mjs";
 
+/** How tools are compiled: they run for seconds, so that optimising them takes longer than it ever saves. */
+const QUICK_BUILD = { CARGO_PROFILE_RELEASE_OPT_LEVEL: "1", CARGO_PROFILE_RELEASE_LTO: "off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16" };
+
 /** Installs what building and running need; with `tests`, also what the tests need. Quick when all is there. */
 export async function setup({ tests = false } = {}) {
   await packages();
   await rust();
-  for (const [name, tool] of Object.entries(cargoTools)) await cargoTool(name, tool);
-  if (tests) {
-    await postgres();
-    await python();
-  }
+  // At once: each of them ends on one core, linking or unpacking, where another can use the second.
+  const others = tests ? [postgres(), python()] : [];
+  await Promise.all([...Object.entries(cargoTools).map(([name, tool]) => cargoTool(name, tool)), ...others]);
 }
 
 async function packages() {
@@ -51,7 +52,7 @@ export async function cargoTool(name, { version, binary }) {
   say(`${name} ${version} (compiled once, a few minutes; kept in ${dir})`);
   // An own target directory: the default would be a temporary one, lost if this is interrupted.
   const target = path.join(cacheDir, "tools", "build", `${name}-${version}`);
-  await run("cargo", ["install", "--quiet", ...spec], { env: { ...process.env, CARGO_TARGET_DIR: target } });
+  await run("cargo", ["install", "--quiet", ...spec], { env: { ...process.env, ...QUICK_BUILD, CARGO_TARGET_DIR: target } });
   rmSync(target, { recursive: true, force: true });
 }
 

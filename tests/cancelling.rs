@@ -9,8 +9,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use async_trait::async_trait;
+use fivetran_do::control::ControlPlane;
+use fivetran_do::control::resealing::ResealPosition;
 use fivetran_do::core::Result;
 use fivetran_do::core::fault_point::FaultPoint;
+use fivetran_do::core::redact::Secret;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::protocol::{SyncReply, SyncRequest, Task};
 use fivetran_do::engine::{
@@ -19,7 +22,7 @@ use fivetran_do::engine::{
 use fivetran_do::ports::{Faults, Ports};
 use support::deployment::define;
 use support::ledger;
-use support::world::{World, finish};
+use support::world::{World, finish, step, vault_key};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
@@ -66,4 +69,37 @@ fn i1_a_run_is_replaced_at_once_though_other_workers_took_the_order_to_close_it(
 
     assert_eq!(rivals.left.get(), 0);
     assert!(matches!(second, StartOutcome::Started { .. }) && second != first, "{second:?}");
+}
+
+#[test]
+fn a_live_run_does_not_take_the_sealing_anew_of_its_configuration_for_a_change() {
+    let _ledger = ledger::install();
+    let mut paused = 0;
+    for borders in (0..).step_by(5) {
+        let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+        let connection = finish(define(&world, "d1"), PATIENCE);
+        let syncs = RemoteSyncs::new(world.engine());
+        finish(syncs.start(&connection, request(false)), PATIENCE).unwrap();
+        let mut worker = world.worker(world.0.queue.borrow_mut().pop().unwrap());
+        let ended = (0..borders).any(|_| step(&mut worker).is_some());
+        let (keys, outside) = (format!("{},{}", vault_key(2), vault_key(1)), Rc::new(world.clone()));
+        let database = world.0.control.clone();
+        let control = ControlPlane::new(database, &Secret::new(keys), outside.clone(), outside).unwrap();
+        let done = finish(control.reseal(ResealPosition::default()), PATIENCE).unwrap();
+        assert!(done.resealed >= 2 && done.unopened.is_empty(), "{done:?}");
+        if !ended {
+            finish(worker, PATIENCE).unwrap();
+            paused += 1;
+        }
+        loop {
+            let Some(message) = world.0.queue.borrow_mut().pop() else { break };
+            finish(world.worker(message), PATIENCE).unwrap();
+        }
+        let run = finish(syncs.progress(&connection), PATIENCE).unwrap().unwrap();
+        assert_eq!(run.state, "SUCCESSFUL", "sealed anew after {borders} borders: {run:?}");
+        if ended {
+            break;
+        }
+    }
+    assert!(paused > 5, "{paused}");
 }

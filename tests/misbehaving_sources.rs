@@ -10,7 +10,7 @@ mod support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use fivetran_do::control::connections::{Connection, SyncState};
+use fivetran_do::control::connections::{Connection, SetupState, SyncState};
 use fivetran_do::core::error::ErrorReport;
 use fivetran_do::core::limits::{LEASE_MS, MAX_ATTEMPTS};
 use fivetran_do::core::{Error, ErrorKind};
@@ -264,6 +264,39 @@ fn i2_a_storm_that_does_not_end_is_a_failure_that_keeps_cursor_and_rows() {
     deployment.work();
     assert_eq!(deployment.run().state, "SUCCESSFUL");
     assert_eq!(deployment.handed_over() - before, 2, "from the cursor of the last success");
+    deployment.assert_equal();
+}
+
+#[test]
+fn a_source_that_stays_away_becomes_a_task_for_a_person_until_it_is_back() {
+    let deployment = Deployment::new();
+    deployment.start(false);
+    deployment.work();
+    assert_eq!(deployment.run().state, "SUCCESSFUL");
+    let well = deployment.now();
+    // The schedule, every five minutes, goes on trying all the while.
+    deployment.write(3..5, "second");
+    deployment.ledger.borrow_mut().answers.extend(vec![Some(error(ErrorKind::SourceUnavailable)); 10_000]);
+    let mut told = None;
+    while told.is_none() && deployment.now() < well + 180 * MINUTE {
+        deployment.pass(5 * MINUTE);
+        let known = deployment.known();
+        told = (!known.tasks.is_empty()).then(|| (deployment.now() - well) / MINUTE);
+        assert_eq!(known.setup_state == SetupState::Broken, told.is_some());
+    }
+    assert!(told.is_some_and(|minutes| (60..=70).contains(&minutes)), "{told:?} minutes");
+    let known = deployment.known();
+    assert_eq!((known.tasks.len(), known.tasks[0].code.as_str()), (1, "source_unavailable"));
+    let message = &known.tasks[0].message;
+    assert!(message.contains("for an hour") && message.contains("the source said so"), "{message}");
+    deployment.pass(2 * MINUTE);
+    assert_eq!(deployment.run().state, "FAILURE", "the next run may well succeed");
+    assert_eq!(deployment.known().sync_state, SyncState::Scheduled, "the schedule tries again");
+    // Nobody need do anything but have it back.
+    deployment.ledger.borrow_mut().answers.clear();
+    deployment.pass(6 * MINUTE);
+    let known = deployment.known();
+    assert_eq!((known.setup_state, known.tasks.len()), (SetupState::Connected, 0));
     deployment.assert_equal();
 }
 

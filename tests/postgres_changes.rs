@@ -9,7 +9,7 @@ use fivetran_do::connectors::{SetupTestStatus, SyncMode};
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::run::{Cursor, StreamPlan};
 use serde_json::{Value, json};
-use support::postgres::{Server, big_table, columns, plan, read_all};
+use support::postgres::{Database, Server, big_table, columns, plan, read_all};
 
 #[tokio::test]
 async fn an_incremental_sync_reads_what_was_written_since() {
@@ -171,7 +171,7 @@ async fn a_column_under_another_name_makes_the_sync_full() {
 async fn a_rewritten_table_is_read_again() {
     let (server, _quiet) = Server::quiet().await;
     let database = server.database().await;
-    database.execute("CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)").await;
     let reader = database.source(json!({}));
     let (first, _) = reader.sync("t", None).await;
     database.execute("ALTER TABLE t ALTER v TYPE bigint").await;
@@ -180,6 +180,135 @@ async fn a_rewritten_table_is_read_again() {
     assert_eq!(rows.sorted("v"), ["1", "2"]);
     database.execute("VACUUM FULL t").await;
     assert_eq!(reader.sync("t", second.next_cursor.as_ref()).await.1.count(), 0);
+}
+
+/// Runs SQL that updates or deletes rows, and waits until the server has counted them.
+async fn counted(database: &Database, sql: &str) {
+    let count = async || -> i64 {
+        let sql = "SELECT coalesce(sum(n_tup_upd + n_tup_del), 0)::int8 FROM pg_stat_user_tables";
+        database.client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    let before = count().await;
+    database.execute(sql).await;
+    for _ in 0..200 {
+        if count().await > before {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{sql} was not counted");
+}
+
+#[tokio::test]
+async fn replaced_rows_of_a_table_without_a_key_make_the_next_sync_full() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+             CREATE TABLE p (id int, v text) PARTITION BY RANGE (id);
+             CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p VALUES (1, 'a'), (2, 'b')",
+        )
+        .await;
+    for (table, config) in
+        [("t", json!({})), ("t", json!({"cursor_columns": {"public.t": "id"}})), ("p", json!({}))]
+    {
+        let reader = database.source(config);
+        let (mut last, _) = reader.sync(table, None).await;
+        let mut full = async || {
+            let (next, _) = reader.sync(table, last.next_cursor.as_ref()).await;
+            last = next;
+            last.full
+        };
+        database.execute(&format!("INSERT INTO {table} VALUES (3, 'c')")).await;
+        assert!(!full().await, "{table}: added rows are no matter");
+        counted(&database, &format!("UPDATE {table} SET v = 'new' WHERE id = 1")).await;
+        assert!(full().await, "{table}: updated");
+        assert!(!full().await, "{table}");
+        counted(&database, &format!("DELETE FROM {table} WHERE id = 2")).await;
+        assert!(full().await, "{table}: deleted");
+        database.execute(&format!("TRUNCATE {table}; INSERT INTO {table} VALUES (1, ''), (2, '')")).await;
+        assert!(full().await, "{table}: truncated, which is not counted");
+        assert!(!full().await, "{table}");
+    }
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("p", None).await;
+    database
+        .execute(
+            "CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (100, '')",
+        )
+        .await;
+    let (second, rows) = reader.sync("p", first.next_cursor.as_ref()).await;
+    assert!(
+        !second.full && rows.sorted("id").contains(&"100".to_owned()),
+        "a new partition replaces nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_of_the_counts_of_replaced_rows_costs_one_full_sync() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)").await;
+    counted(&database, "UPDATE t SET id = 2").await;
+    let reader = database.source(json!({}));
+    let (mut last, _) = reader.sync("t", None).await;
+    // As many updates as before: the count alone would not tell.
+    for reset in ["SELECT pg_stat_reset()", "SELECT pg_stat_reset_single_table_counters('t'::regclass)"] {
+        assert!(!reader.sync("t", last.next_cursor.as_ref()).await.0.full);
+        database.execute(reset).await;
+        counted(&database, "UPDATE t SET id = id + 1").await;
+        last = reader.sync("t", last.next_cursor.as_ref()).await.0;
+        assert!(last.full, "{reset}");
+    }
+    assert!(!reader.sync("t", last.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
+async fn a_crash_that_loses_the_counts_of_replaced_rows_makes_the_sync_full() {
+    static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
+    let server = SERVER.get_or_init(|| Server::start(""));
+    let database = server.database().await;
+    database
+        .execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1); CREATE TABLE nothing (line text)")
+        .await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("t", None).await;
+    // On disk, with what the crash must not take.
+    database.execute("SET synchronous_commit = on; UPDATE t SET id = 2").await;
+    let _ = database.client.batch_execute("COPY nothing FROM PROGRAM 'kill -9 $PPID'").await;
+    let reader = database.source(json!({}));
+    let request = loop {
+        match reader.source.discover().await {
+            Ok(_) => break reader.request("t", SyncMode::Incremental).await,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+        }
+    };
+    let second = reader.source.plan(&request, first.next_cursor.as_ref()).await.unwrap();
+    assert!(second.full);
+    assert_eq!(read_all(&reader, &request, &second.chunks).await.sorted("id"), ["2"]);
+    assert!(!reader.sync("t", second.next_cursor.as_ref()).await.0.full);
+}
+
+#[tokio::test]
+async fn a_refreshed_materialized_view_has_no_key_and_is_synced_in_full() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+             CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE UNIQUE INDEX ON m (id)",
+        )
+        .await;
+    let reader = database.source(json!({}));
+    let (first, _) = reader.sync("m", None).await;
+    database.execute("UPDATE t SET v = 'new' WHERE id = 1; REFRESH MATERIALIZED VIEW m").await;
+    let (second, rows) = reader.sync("m", first.next_cursor.as_ref()).await;
+    assert!(second.full && rows.sorted("v") == ["b", "new"]);
+    database.execute("UPDATE t SET v = 'newer' WHERE id = 1").await;
+    database.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY m").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    database.execute("SELECT 1").await;
+    let (third, _) = reader.sync("m", second.next_cursor.as_ref()).await;
+    assert!(third.full);
+    assert!(!reader.sync("m", third.next_cursor.as_ref()).await.0.full);
 }
 
 #[tokio::test]
@@ -258,9 +387,13 @@ async fn a_standby_is_followed_and_a_failover_makes_the_sync_full() {
     replayed().await;
     let (first, rows) = reader.sync("t", None).await;
     assert_eq!(rows.sorted("id"), ["1", "3"]);
+    let by_column = replica.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let (under_column, _) = by_column.sync("t", None).await;
     late.batch_execute("COMMIT").await.unwrap();
     primary.execute("INSERT INTO t VALUES (4)").await;
     replayed().await;
+    let (_, rows) = by_column.sync("t", under_column.next_cursor.as_ref()).await;
+    assert!(["2", "4"].iter().all(|id| rows.sorted("id").contains(&(*id).to_owned())));
     let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
     assert!(!second.full);
     assert!(
@@ -296,6 +429,145 @@ async fn a_cursor_column_reads_equal_values_again_and_nulls_always() {
     assert_eq!(rows.sorted("id"), ["2", "3", "4", "5"]);
     let cursor = second.next_cursor.unwrap().0;
     assert_eq!([&cursor["kind"], &cursor["column"], &cursor["value"]], ["column", "n", "21"]);
+}
+
+#[tokio::test]
+async fn rows_committed_late_under_a_cursor_column_are_not_lost() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE SEQUENCE s;
+             CREATE TABLE t (id bigint PRIMARY KEY, amount numeric, name text, at timestamptz DEFAULT clock_timestamp());
+             CREATE VIEW v AS SELECT * FROM t",
+        )
+        .await;
+    let insert = "INSERT INTO t SELECT n, n, to_char(n, '000000') FROM (SELECT nextval('s') AS n) x RETURNING id::text";
+    for (table, column) in
+        [("t", "id"), ("t", "amount"), ("t", "name"), ("t", "at"), ("v", "id"), ("v", "name")]
+    {
+        let config =
+            json!({"cursor_columns": {format!("public.{table}"): column}, "cursor_overlap_seconds": 0});
+        let reader = database.source(config);
+        let (early, late) = (database.another_client().await, database.another_client().await);
+        let write = async |client: &tokio_postgres::Client| -> String {
+            client.query_one(insert, &[]).await.unwrap().get(0)
+        };
+        write(&early).await;
+        let (mut last, _) = reader.sync(table, None).await;
+        assert!(last.next_cursor.as_ref().unwrap().0["pending"].is_null(), "nobody else was writing");
+        // First under a value that counts, then under none: the table is read for the first time while others write.
+        for from_nothing in [false, true] {
+            late.batch_execute("BEGIN").await.unwrap();
+            let slow = write(&late).await;
+            let quick = write(&early).await;
+            let from = if from_nothing { None } else { last.next_cursor.as_ref() };
+            let (first, rows) = reader.sync(table, from).await;
+            assert!(
+                rows.sorted("id").contains(&quick) && !rows.sorted("id").contains(&slow),
+                "{table} {column}"
+            );
+            let (second, _) = reader.sync(table, first.next_cursor.as_ref()).await;
+            late.batch_execute("COMMIT").await.unwrap();
+            let (third, rows) = reader.sync(table, second.next_cursor.as_ref()).await;
+            assert!(rows.sorted("id").contains(&slow), "{table} {column} {from_nothing}");
+            let (fourth, rows) = reader.sync(table, third.next_cursor.as_ref()).await;
+            assert!(!fourth.full);
+            assert_eq!(rows.sorted("id"), [quick], "{table} {column}: no more than the newest comes again");
+            last = fourth;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_counts_as_writing_from_nextval_on_and_also_while_it_is_prepared() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id bigserial PRIMARY KEY); INSERT INTO t DEFAULT VALUES").await;
+    let reader = database.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let (first, _) = reader.sync("t", None).await;
+    let late = database.another_client().await;
+    late.batch_execute("BEGIN; SELECT nextval('t_id_seq')").await.unwrap();
+    database.execute("INSERT INTO t DEFAULT VALUES").await;
+    let (second, rows) = reader.sync("t", first.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    late.batch_execute("INSERT INTO t VALUES (2); PREPARE TRANSACTION 'later'").await.unwrap();
+    let (third, rows) = reader.sync("t", second.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["1", "3"]);
+    database.execute("COMMIT PREPARED 'later'").await;
+    let (fourth, rows) = reader.sync("t", third.next_cursor.as_ref()).await;
+    assert_eq!(rows.sorted("id"), ["1", "2", "3"]);
+    assert_eq!(reader.sync("t", fourth.next_cursor.as_ref()).await.1.sorted("id"), ["3"]);
+}
+
+#[tokio::test]
+async fn transactions_that_only_read_hold_no_cursor_value_up() {
+    let database = Server::shared().database().await;
+    database.execute("CREATE TABLE t (id bigserial PRIMARY KEY); INSERT INTO t DEFAULT VALUES").await;
+    let analyst = database.another_client().await;
+    analyst
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TEMP TABLE mine AS SELECT * FROM t; INSERT INTO mine VALUES (9)")
+        .await
+        .unwrap();
+    let reader = database.source(json!({"cursor_columns": {"public.t": "id"}}));
+    let (first, _) = reader.sync("t", None).await;
+    let cursor = &first.next_cursor.as_ref().unwrap().0;
+    assert_eq!((&cursor["value"], &cursor["pending"]), (&json!("1"), &Value::Null));
+}
+
+#[tokio::test]
+async fn rows_attached_below_a_cursor_value_are_read() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE part (id int NOT NULL) PARTITION BY RANGE (id);
+             CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200);
+             CREATE TABLE old (id int); CREATE TABLE old_2 () INHERITS (old);
+             CREATE VIEW v AS SELECT id FROM part;
+             INSERT INTO part VALUES (150); INSERT INTO old_2 VALUES (150)",
+        )
+        .await;
+    let tables = ["part", "old", "v"];
+    let columns = json!({"public.part": "id", "public.old": "id", "public.v": "id"});
+    let reader = database.source(json!({"cursor_columns": columns}));
+    let mut cursors = Vec::new();
+    for table in tables {
+        let (first, _) = reader.sync(table, None).await;
+        let (second, rows) = reader.sync(table, first.next_cursor.as_ref()).await;
+        assert!(!second.full && rows.sorted("id") == ["150"], "{table}");
+        cursors.push(second.next_cursor);
+    }
+    database
+        .execute(
+            "CREATE TABLE part_1 (id int NOT NULL); INSERT INTO part_1 VALUES (1), (2);
+             ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (100);
+             CREATE TABLE old_1 (id int); INSERT INTO old_1 VALUES (1), (2), (151); ALTER TABLE old_1 INHERIT old",
+        )
+        .await;
+    for (table, cursor) in tables.into_iter().zip(&cursors) {
+        let (third, rows) = reader.sync(table, cursor.as_ref()).await;
+        let expected: &[&str] = if table == "old" { &["1", "150", "151", "2"] } else { &["1", "150", "2"] };
+        assert_eq!(rows.sorted("id"), expected, "{table}");
+        assert_eq!(third.full, table == "v", "behind a view nothing tells new rows from others");
+        let (fourth, rows) = reader.sync(table, third.next_cursor.as_ref()).await;
+        assert!(!fourth.full && rows.count() == 1, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_brings_rows_below_a_cursor_value_of_a_materialized_view() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (9);
+             CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE UNIQUE INDEX ON m (id)",
+        )
+        .await;
+    let reader = database.source(json!({"cursor_columns": {"public.m": "id"}}));
+    let (first, _) = reader.sync("m", None).await;
+    database.execute("INSERT INTO t VALUES (1)").await;
+    database.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY m").await;
+    let (_, rows) = reader.sync("m", first.next_cursor.as_ref()).await;
+    assert!(rows.sorted("id").contains(&"1".to_owned()));
 }
 
 #[tokio::test]
@@ -406,4 +678,64 @@ async fn many_changes_by_cursor_column_are_cut_by_pages() {
     let few = reader.source.plan(&request, Some(&cursor)).await.unwrap();
     assert_eq!(few.chunks.len(), 1);
     assert_eq!(read_all(&reader, &request, &few.chunks).await.count(), 10);
+}
+
+#[tokio::test]
+async fn a_large_view_is_read_in_ranges_of_its_cursor_column_and_no_row_escapes_between_them() {
+    const ROWS: usize = 22_000;
+    let database = Server::shared().database().await;
+    database
+        .execute(&format!(
+            "CREATE TABLE base AS SELECT i AS id, i AS n, i::numeric / 7 AS amount, '2024-01-01'::date + i / 100 AS day,
+               '2024-01-01Z'::timestamptz + i * interval '1 second' AS at FROM generate_series(1, {ROWS}) i;
+             INSERT INTO base VALUES (0, NULL, NULL, NULL, NULL), (-1, -5, 'NaN', '-infinity', '-infinity');
+             CREATE INDEX ON base (n); CREATE INDEX ON base (amount); CREATE INDEX ON base (at); CREATE INDEX ON base (day);
+             ANALYZE base;
+             -- The server takes them for a thousand times as many, which saves making and reading those.
+             UPDATE pg_class SET reltuples = reltuples * 1000 WHERE oid = 'base'::regclass;
+             CREATE VIEW v AS SELECT * FROM base;
+             CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+             CREATE FOREIGN TABLE elsewhere (id int, n int, at timestamptz) SERVER files OPTIONS (program 'true');
+             CREATE VIEW foreign_v AS SELECT id, n, at FROM base UNION ALL SELECT * FROM elsewhere;
+             CREATE VIEW local_v AS SELECT id, n, at FROM base UNION ALL SELECT id, n, at FROM base WHERE false;
+             CREATE VIEW sums AS SELECT id, max(n) AS n FROM base GROUP BY id"
+        ))
+        .await;
+    let request = async |table: &str, column: &str| {
+        let reader = database.source(json!({"cursor_columns": {format!("public.{table}"): column}}));
+        let request = columns(reader.request(table, SyncMode::Incremental).await, &["id"]);
+        (reader, request)
+    };
+    for column in ["amount", "at", "day"] {
+        let (reader, request) = request("v", column).await;
+        let planned = plan(&reader, &request).await;
+        assert_eq!((planned.full, planned.chunks.len()), (true, 6), "{column}");
+        let rows = read_all(&reader, &request, &planned.chunks[..5]).await;
+        assert_eq!(rows.count(), ROWS + 2, "{column}");
+    }
+    let (reader, request_n) = request("v", "n").await;
+    let planned = plan(&reader, &request_n).await;
+    let (last, catch_up) = (&planned.chunks[4..5], &planned.chunks[5..]);
+    assert!(catch_up[0].after_all);
+    let read = read_all(&reader, &request_n, last).await.count();
+    // From a range that was not read yet to the one that was, out of all ranges, and a new row.
+    database
+        .execute(&format!(
+            "UPDATE base SET n = {ROWS} + 1 WHERE id = 7; UPDATE base SET n = NULL WHERE id = 8; INSERT INTO base VALUES (-2, {ROWS} + 2)"
+        ))
+        .await;
+    let rest = read_all(&reader, &request_n, &planned.chunks[..4]).await.count();
+    assert_eq!(read + rest, ROWS + 2 - 2);
+    let caught = read_all(&reader, &request_n, catch_up).await.sorted("id");
+    assert_eq!(caught, ["-2", "0", "22000", "7", "8"]);
+
+    // There is one snapshot while others write, where writers are not seen, and where each range would cost as much as all.
+    for (view, chunks) in [("local_v", 6), ("foreign_v", 1), ("sums", 1)] {
+        let (reader, request) = request(view, "n").await;
+        assert_eq!(plan(&reader, &request).await.chunks.len(), chunks, "{view}");
+    }
+    let writer = database.another_client().await;
+    writer.batch_execute("BEGIN; UPDATE base SET n = 5 WHERE id = 9").await.unwrap();
+    let (reader, request_n) = request("v", "n").await;
+    assert_eq!(plan(&reader, &request_n).await.chunks.len(), 1);
 }

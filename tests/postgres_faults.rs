@@ -165,7 +165,7 @@ async fn a_replica_behind_the_plan_is_not_believed() {
 async fn failed_check(config: &Value) -> (String, String) {
     let source = open(config).unwrap();
     let tests = source.check().await;
-    assert_eq!(tests.len(), 6);
+    assert_eq!(tests.len(), 7);
     let failed: Vec<_> = tests.iter().filter(|test| test.status == SetupTestStatus::Failed).collect();
     assert_eq!(failed.len(), 1, "{tests:?}");
     let discovery = source.discover().await;
@@ -183,7 +183,7 @@ async fn a_good_connection_passes_its_checks() {
     let tests = database.source(json!({})).source.check().await;
     let statuses: Vec<_> = tests.iter().map(|test| test.status).collect();
     let (passed, warning) = (SetupTestStatus::Passed, SetupTestStatus::Warning);
-    assert_eq!(statuses, [passed, warning, passed, passed, passed, passed], "{tests:?}");
+    assert_eq!(statuses, [passed, warning, passed, passed, passed, passed, passed], "{tests:?}");
     assert!(tests[1].message.contains("not encrypted"));
 }
 
@@ -288,4 +288,55 @@ async fn tables_without_permission_are_left_out_and_reported() {
     let (failed, message) = failed_check(&config).await;
     assert_eq!(failed, "Checking permission to read");
     assert!(message.contains("None of"), "{message}");
+}
+
+#[tokio::test]
+async fn what_the_configuration_names_and_is_not_there_is_named_by_the_setup_test() {
+    let database = Server::shared().database().await;
+    database
+        .execute(
+            "CREATE TABLE orders (id int PRIMARY KEY, note jsonb); CREATE SCHEMA sales; CREATE TABLE sales.t (id int);
+             CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts DEFAULT",
+        )
+        .await;
+    let named = async |more: Value| {
+        let tests = database.source(more).source.check().await;
+        assert_eq!(tests[5].title, "Looking for what the configuration names");
+        (tests[5].status, tests[5].message.clone(), tests[6].status)
+    };
+    let (passed, warning, failed) =
+        (SetupTestStatus::Passed, SetupTestStatus::Warning, SetupTestStatus::Failed);
+    let all_there = json!({"schemas": ["public"], "tables": ["public.orders"], "cursor_columns": {"public.orders": "id"}});
+    assert_eq!(named(all_there).await, (passed, String::new(), passed));
+    for (more, says) in [
+        (json!({"tables": ["public.orders", "public.Orders"]}), ["config.tables", "public.Orders"]),
+        (json!({"tables": ["public.orders", "public.parts_1"]}), ["config.tables", "public.parts_1"]),
+        (json!({"schemas": ["public", "sails"]}), ["config.schemas", "sails"]),
+        (
+            json!({"tables": ["public.orders", "sales.t"], "schemas": ["public"]}),
+            ["config.schemas", "sales.t"],
+        ),
+        (json!({"cursor_columns": {"public.ordrs": "id"}}), ["config.cursor_columns", "public.ordrs"]),
+        (
+            json!({"cursor_columns": {"public.orders": "when"}}),
+            ["config.cursor_columns", "public.orders has no column when"],
+        ),
+        (json!({"cursor_columns": {"public.orders": "note"}}), ["config.cursor_columns", "has type jsonb"]),
+        (
+            json!({"tables": ["public.orders"], "cursor_columns": {"sales.t": "id"}}),
+            ["config.cursor_columns", "sales.t"],
+        ),
+    ] {
+        let (status, message, permission) = named(more).await;
+        assert_eq!((status, permission), (warning, passed), "{message}");
+        assert!(says.iter().all(|part| message.contains(part)), "{message}");
+    }
+    for more in [json!({"tables": ["public.nope"]}), json!({"schemas": ["sails"]})] {
+        let (status, message, permission) = named(more).await;
+        assert_eq!((status, permission), (failed, SetupTestStatus::Skipped), "{message}");
+    }
+    // Many are not all listed.
+    let many: Vec<String> = (0..1000).map(|number| format!("public.nope_{number}")).collect();
+    let (_, message, _) = named(json!({"tables": many})).await;
+    assert!(message.contains("995 more") && message.len() < 1000, "{message}");
 }

@@ -362,6 +362,12 @@ async fn i7_geometry_search_bits_xml_and_extensions() {
         .await;
     carried_as_text("CREATE EXTENSION cube", "cube", &[("'(1,2),(3,4)'", "(1, 2),(3, 4)")]).await;
     carried_as_text("CREATE EXTENSION ltree", "ltree", &[("'Top.Science'", "Top.Science")]).await;
+    // As PostGIS makes its types: a base type of its own, whose only notation is that of its output function.
+    let shape = "CREATE TYPE shape;
+        CREATE FUNCTION shape_in(cstring) RETURNS shape LANGUAGE internal IMMUTABLE STRICT AS 'byteain';
+        CREATE FUNCTION shape_out(shape) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'byteaout';
+        CREATE TYPE shape (INPUT = shape_in, OUTPUT = shape_out, LIKE = bytea, CATEGORY = 'U')";
+    carried_as_text(shape, "shape", &[("'\\x0101000000'", "\\x0101000000")]).await;
 }
 
 #[tokio::test]

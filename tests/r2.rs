@@ -10,6 +10,8 @@ mod harness;
 mod history;
 #[path = "r2/loads.rs"]
 mod loads;
+#[path = "r2/merging.rs"]
+mod merging;
 #[path = "r2/model.rs"]
 mod model;
 #[path = "r2/readers.rs"]

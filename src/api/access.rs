@@ -11,7 +11,7 @@ use super::request::Call;
 use crate::control::accounts::OWNER_ACCOUNT;
 use crate::control::identity::Identity;
 use crate::control::{ObjectKind, Placed, Scope};
-use crate::core::access::{Access, Permissions, Place, Resource};
+use crate::core::access::{Access, Permissions, Place, Reach, Resource};
 use crate::core::roles::{self, Role, RoleScope};
 use crate::core::{Error, Result};
 
@@ -36,7 +36,7 @@ enum Of {
     /// The objects that the body names.
     InBody(Resource, Access),
     Everything,
-    Deployment,
+    Deployment(Access),
 }
 
 impl Needs {
@@ -47,11 +47,13 @@ impl Needs {
     /// All rights to everything in the account.
     pub(crate) const EVERYTHING: Self = Self::of(Of::Everything);
 
-    /// To look at the account that owns the deployment: what the route tells is about all accounts.
-    pub(crate) const DEPLOYMENT: Self = Self::of(Of::Deployment);
-
     const fn of(of: Of) -> Self {
         Self { of, body: &[], finishes: false }
+    }
+
+    /// The right to the account that owns the deployment: what the route does is about all accounts.
+    pub(crate) const fn deployment(access: Access) -> Self {
+        Self::of(Of::Deployment(access))
     }
 
     /// The right to some object: for lists, which show what their reader may see.
@@ -152,10 +154,10 @@ pub(crate) async fn authorize(services: &Services, call: &Call<'_>, needs: Needs
     let own = &call.caller.permissions;
     let allowed = match needs.of {
         Of::Nothing | Of::Key => true,
-        Of::Deployment => {
-            call.caller.account_id == OWNER_ACCOUNT && own.throughout(Resource::Account, Access::Read)
+        Of::Deployment(access) => {
+            call.caller.account_id == OWNER_ACCOUNT && own.throughout(Resource::Account, access)
         }
-        Of::Everything => own.cover(&Permissions::everything()),
+        Of::Everything => own.cover(&Permissions::everything(), |_, _| None),
         Of::Anywhere(resource, access) => own.anywhere(resource, access),
         Of::Throughout(resource, access) => own.throughout(resource, access),
         Of::On(resource, access, part) => {
@@ -170,6 +172,17 @@ pub(crate) async fn authorize(services: &Services, call: &Call<'_>, needs: Needs
         }
     };
     if allowed { Ok(()) } else { Err(forbidden()) }
+}
+
+/// What the ids of a permission name, where that is in a group.
+fn kind_with_a_group(resource: Resource) -> Option<ObjectKind> {
+    match resource {
+        Resource::Destination => Some(ObjectKind::Group),
+        Resource::Connector => Some(ObjectKind::Connection),
+        Resource::Transformation => Some(ObjectKind::Transformation),
+        Resource::Webhook => Some(ObjectKind::Webhook),
+        _ => None,
+    }
 }
 
 fn place_of<'a>(id: &'a str, placed: &'a Placed) -> Place<'a> {
@@ -231,6 +244,33 @@ impl Call<'_> {
             }
         };
         if may { Ok(role) } else { Err(forbidden()) }
+    }
+
+    /// Whether who asks may do everything that these permissions allow.
+    pub(crate) async fn covers(&self, services: &Services, wanted: &Permissions) -> Result<bool> {
+        let own = &self.caller.permissions;
+        // Few need the look below: an administrator's permissions reach everything.
+        if own.cover(wanted, |_, _| None) {
+            return Ok(true);
+        }
+        let named = wanted.0.iter().flat_map(|permission| {
+            let ids = match &permission.reach {
+                Reach::Some { ids, .. } => ids.as_slice(),
+                Reach::Account => &[],
+            };
+            let kind = kind_with_a_group(permission.resource);
+            ids.iter().filter_map(move |id| Some((kind?, id.as_str())))
+        });
+        let named = named.collect::<Vec<_>>();
+        if named.is_empty() {
+            return Ok(false);
+        }
+        let places = services.control.places(&named).await?;
+        Ok(own.cover(wanted, |resource, id| {
+            let kind = kind_with_a_group(resource)?;
+            let at = named.iter().position(|object| *object == (kind, id))?;
+            places.get(at)?.as_ref()?.group_id.as_deref()
+        }))
     }
 
     /// Has whoever created an object administer it, unless they do so anyway.

@@ -1,4 +1,4 @@
-//! Who asks: HTTP Basic with an API key and its secret.
+//! Who asks: HTTP Basic with an API key and its secret, or a Worker that the platform vouches for.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -39,7 +39,11 @@ fn difference(one: &str, other: &str) -> u8 {
 pub(crate) async fn authenticate(services: &Services, request: &ApiRequest) -> ApiResult<Identity> {
     let header = request.header("authorization").map(str::trim).filter(|header| !header.is_empty());
     let Some(header) = header else {
-        return Err(refused("Missing authorization header"));
+        return if request.vouched {
+            Ok(Identity::owner())
+        } else {
+            Err(refused("Missing authorization header"))
+        };
     };
     let invalid = || refused("Invalid authorization credentials");
     let (scheme, encoded) = header.split_once(' ').ok_or_else(invalid)?;

@@ -13,7 +13,7 @@ pub(crate) struct CheckedConfig {
 }
 
 /// Checks a configuration against its connector's schema. `stored` is the one it edits, for which fields left out keep
-/// what they had, `null` removes a field, and the mask means "unchanged".
+/// what they had, and the mask means "unchanged". `null` is no value: a field that has it is left out, or removed.
 ///
 /// # Errors
 /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) naming the field as `config.<field>`.
@@ -23,10 +23,7 @@ pub(crate) fn check(
     schema: &Value,
 ) -> Result<CheckedConfig> {
     let sent = Value::Object(sent.clone());
-    let mut clear = match stored {
-        Some(stored) => merge(stored, &sent),
-        None => sent,
-    };
+    let mut clear = merge(stored.unwrap_or(&Value::Object(Map::new())), &sent);
     conform(&mut clear, schema, "config")?;
     let public = mask(&clear, Some(schema), schema);
     refuse_masks(&clear, Some(schema), schema, "config")?;
@@ -181,6 +178,13 @@ mod tests {
         let sent = json!({ "host": "new", "port": null, "password": "******", "tokens": ["******", "c"] });
         let config = checked(&sent, Some(&stored)).unwrap();
         assert_eq!(config.clear, json!({ "host": "new", "password": "s3cret", "tokens": ["a", "c"] }));
+    }
+
+    #[test]
+    fn null_leaves_out_what_is_not_required() {
+        let config = checked(&json!({ "host": "db", "tokens": null, "proxy": null }), None).unwrap();
+        assert_eq!(config.clear, json!({ "host": "db" }));
+        assert_eq!(checked(&json!({ "host": null }), None).err().unwrap().field_name(), Some("config.host"));
     }
 
     #[test]

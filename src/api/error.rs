@@ -36,6 +36,15 @@ impl ApiError {
         error
     }
 
+    /// Clients that ask under the old name of connections compare the old code.
+    pub(crate) fn in_words_of(mut self, path: &str) -> Self {
+        if self.code == "NotFound_Connection" && path.split('/').any(|part| part == "connectors") {
+            self.code = Cow::Borrowed("NotFound_Connector");
+            self.message = self.message.replacen("Connection", "Connector", 1);
+        }
+        self
+    }
+
     /// The object's state forbids the action.
     pub(crate) fn illegal_state(message: impl Into<String>) -> Self {
         Self::new(409, "IllegalState", message)

@@ -26,6 +26,9 @@ pub struct ApiRequest {
     pub headers: Vec<(String, String)>,
     /// Body; empty for none.
     pub body: Bytes,
+    /// Whether the platform vouches that the owner's own Worker asks, which then needs no key. Nothing that a request
+    /// carries may set it.
+    pub vouched: bool,
 }
 
 impl ApiRequest {

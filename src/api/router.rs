@@ -29,7 +29,7 @@ pub async fn dispatch(services: &Services, mut request: ApiRequest) -> ApiRespon
     let mut allowance = None;
     let mut response = match serve(services, &request, &mut allowance).await {
         Ok(response) => response,
-        Err(error) => ApiResponse::from(error),
+        Err(error) => ApiResponse::from(error.in_words_of(&request.path)),
     };
     if let Some(Allowance { limit, remaining, .. }) = allowance {
         response.set("x-rate-limit", limit.to_string());
@@ -214,7 +214,7 @@ pub(crate) struct Route {
     pub(crate) run: Run,
     pub(crate) body: Option<SchemaOf>,
     pub(crate) data: Option<SchemaOf>,
-    /// True for the old names (`connectors`) of a route.
+    /// True for the other names of a route.
     pub(crate) alias: bool,
     /// The body's schema without references, made once.
     body_schema: Value,
@@ -224,6 +224,14 @@ pub(crate) struct Route {
 pub(crate) const PAGED: &[(&str, &str)] = &[("cursor", CURSOR), ("limit", LIMIT)];
 pub(crate) const CURSOR: &str = "next_cursor of the previous page";
 pub(crate) const LIMIT: &str = "Most items in the page, 1 to 1000; 100 where absent";
+
+/// Parts of paths, and what Fivetran called them at another time.
+const OTHER_NAMES: [(&str, &str); 4] = [
+    ("/connections", "/connectors"),
+    ("/metadata/connector-types", "/metadata/connectors"),
+    ("/metadata/connector-types", "/metadata/connections"),
+    ("/metadata/connectors/", "/metadata/connections/"),
+];
 
 impl Route {
     /// A route from what `handler!` made.
@@ -267,11 +275,10 @@ impl Route {
         self
     }
 
-    /// The same operation under Fivetran's old name of connections.
-    fn old_name(&self) -> Option<Self> {
-        let path = self.path.replace("/connections", "/connectors");
-        (path != self.path).then(|| Self {
-            path,
+    /// The same operation under Fivetran's other names of it.
+    fn other_names(&self) -> impl Iterator<Item = Self> {
+        OTHER_NAMES.iter().filter(|(name, _)| self.path.contains(name)).map(|(name, other)| Self {
+            path: self.path.replace(name, other),
             alias: true,
             body_schema: self.body_schema.clone(),
             ..*self
@@ -390,11 +397,11 @@ static ROUTER: LazyLock<Result<Router, String>> = LazyLock::new(|| {
     Ok(Router { paths })
 });
 
-/// Every route, old names included.
+/// Every route, other names included.
 pub(crate) fn all_routes() -> Vec<Route> {
     let mut routes = resources::routes();
-    let old = routes.iter().filter_map(Route::old_name).collect::<Vec<_>>();
-    routes.extend(old);
+    let others = routes.iter().flat_map(Route::other_names).collect::<Vec<_>>();
+    routes.extend(others);
     routes
 }
 

@@ -7,9 +7,9 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::core::Result;
 use crate::core::catalog::{Catalog, Stream};
 use crate::core::run::{Chunk, Cursor, StreamPlan};
+use crate::core::{Error, Result};
 
 /// How a connection reads its streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -61,6 +61,20 @@ pub enum SetupTestStatus {
     Failed,
 }
 
+/// What can be said of the certificate that a source's server shows.
+#[derive(Debug)]
+pub enum Presented {
+    /// It shows none to us, and why.
+    Nothing(&'static str),
+    /// It shows one.
+    Certificate {
+        /// In DER.
+        der: Vec<u8>,
+        /// Why the platform does not trust it, if it does not.
+        distrust: Option<Error>,
+    },
+}
+
 /// Where a source puts what it reads. Awaiting is the back-pressure: a source holds no more than one batch.
 #[async_trait(?Send)]
 pub trait BatchSink {
@@ -99,6 +113,16 @@ pub trait Source {
     /// Tries what syncs will need: reachability, credentials, permissions. One entry per check; a failed check is
     /// an entry, not an error.
     async fn check(&self) -> Vec<SetupTest>;
+
+    /// Looks at the certificate that the server shows.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or its certificate not be looked at.
+    async fn certificate(&self) -> Result<Presented> {
+        Ok(Presented::Nothing(
+            "Sources of this service are not reached through a TLS that asks for approvals",
+        ))
+    }
 
     /// Lists streams, columns, types and keys.
     ///
@@ -146,7 +170,7 @@ pub trait Source {
         _scan: &KeyScan,
         _sink: &mut dyn BatchSink,
     ) -> Result<u64> {
-        Err(crate::core::Error::internal("this source does not read in key order"))
+        Err(Error::internal("this source does not read in key order"))
     }
 
     /// Most chunks of this source to read at once, out of kindness to it.

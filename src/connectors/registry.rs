@@ -24,7 +24,7 @@ pub struct ConnectorType {
 }
 
 /// Every connector.
-pub const CONNECTORS: &[ConnectorType] = &[super::databases::postgres::CONNECTOR];
+pub const CONNECTORS: &[ConnectorType] = &super::databases::postgres::CONNECTORS;
 
 /// The connector of that service id.
 ///

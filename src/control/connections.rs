@@ -7,7 +7,7 @@ use super::log_events::{LogEvent, insert, stored};
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
 use super::scope::{Owned, Scope};
-use super::vault::SealedJson;
+use super::vault::{SealedJson, mark};
 use super::{ControlPlane, Vault};
 use crate::connectors::{SetupTest, SyncMode};
 use crate::core::schedule::{Schedule, ScheduleKind, Zone};
@@ -15,7 +15,7 @@ use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
 use crate::ports::{SqlValue, Statement};
 
-const COLUMNS: &str = "id, group_id, service, schema_name, config_public, config_sealed, sync_mode, paused, \
+const COLUMNS: &str = "id, group_id, service, schema_name, config_public, config_sealed, config_mark, sync_mode, paused, \
     sync_frequency, daily_sync_time, schedule_type, schema_change_handling, extra, setup_state, setup_tests, \
     created_by, created_at, updated_at, sync_state, is_historical_sync, succeeded_at, failed_at, rescheduled_for, \
     tasks, warnings, next_due_at, settings_edits";
@@ -33,6 +33,9 @@ pub struct Connection {
     pub schema_name: String,
     /// The configuration with its secrets; `open()` it where it is needed and drop it there.
     pub config: SealedJson,
+    /// Tells this configuration from every other the connection has had, and tells nothing of it. It stays when the
+    /// configuration is sealed anew.
+    pub config_mark: String,
     /// The configuration as answers show it: secrets masked.
     pub config_public: Value,
     /// Full or incremental.
@@ -322,7 +325,7 @@ impl ControlPlane {
             edited.updated_at.into(),
             self.now().into(),
             edited.config_public.to_string().into(),
-            sealed.as_ref().unwrap_or(&edited.config).as_stored().into(),
+            sealed.as_ref().map(SealedJson::as_stored).into(),
             word(&edited.sync_mode)?,
             edited.paused.into(),
             i64::from(edited.sync_frequency).into(),
@@ -337,7 +340,8 @@ impl ControlPlane {
             due.into(),
             sync_state.into(),
         ];
-        let sql = "UPDATE connections SET config_public = ?4, config_sealed = ?5, sync_mode = ?6, paused = ?7, \
+        let sql = "UPDATE connections SET config_public = ?4, config_sealed = COALESCE(?5, config_sealed), \
+            config_mark = CASE WHEN ?5 IS NULL THEN config_mark END, sync_mode = ?6, paused = ?7, \
             sync_frequency = ?8, daily_sync_time = ?9, schedule_type = ?10, schema_change_handling = ?11, \
             extra = ?12, setup_state = ?13, setup_tests = ?14, is_historical_sync = ?15, \
             next_due_at = CASE WHEN ?16 THEN ?17 ELSE next_due_at END, \
@@ -394,8 +398,10 @@ pub(crate) fn read_word<T: serde::de::DeserializeOwned>(row: &Row, column: &str)
 fn read(row: &Row, vault: &Vault) -> Result<Connection> {
     let id = row.text("id")?;
     let frequency = row.integer("sync_frequency")?;
+    let sealed = row.text("config_sealed")?;
     Ok(Connection {
-        config: vault.sealed_json(&place(&id), row.text("config_sealed")?),
+        config_mark: row.optional_text("config_mark")?.unwrap_or_else(|| mark(&sealed)),
+        config: vault.sealed_json(&place(&id), sealed),
         id,
         group_id: row.text("group_id")?,
         service: row.text("service")?,

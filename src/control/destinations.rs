@@ -6,14 +6,14 @@ use super::connections::{read_word, word};
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
 use super::scope::{Owned, Scope};
-use super::vault::SealedJson;
+use super::vault::{SealedJson, mark};
 use super::{ControlPlane, SetupState, Vault};
 use crate::connectors::SetupTest;
 use crate::core::Result;
 use crate::core::schedule::Zone;
 use crate::ports::Statement;
 
-const COLUMNS: &str = "id, service, config_public, config_sealed, region, time_zone_offset, \
+const COLUMNS: &str = "id, service, config_public, config_sealed, config_mark, region, time_zone_offset, \
     daylight_saving_time_enabled, setup_status, setup_tests, created_at, updated_at";
 
 const OWNED: Owned = Owned {
@@ -31,6 +31,8 @@ pub struct DestinationRecord {
     pub service: String,
     /// The configuration with its secrets; `open()` it where it is needed and drop it there.
     pub config: SealedJson,
+    /// Stands for the configuration where runs are told apart by it; see [`Connection::config_mark`](super::Connection).
+    pub config_mark: String,
     /// The configuration as answers show it: secrets masked.
     pub config_public: Value,
     /// Fivetran's region label. Ours run where Cloudflare runs them; kept because clients send it and read it back.
@@ -149,14 +151,15 @@ impl ControlPlane {
             edited.updated_at.into(),
             self.now().into(),
             edited.config_public.to_string().into(),
-            sealed.as_ref().unwrap_or(&edited.config).as_stored().into(),
+            sealed.as_ref().map(SealedJson::as_stored).into(),
             edited.region.as_str().into(),
             edited.time_zone_offset.as_str().into(),
             edited.daylight_saving_time_enabled.into(),
             word(&edited.setup_status)?,
             serde_json::to_string(&edited.setup_tests)?.into(),
         ];
-        let sql = "UPDATE destinations SET config_public = ?4, config_sealed = ?5, region = ?6, \
+        let sql = "UPDATE destinations SET config_public = ?4, config_sealed = COALESCE(?5, config_sealed), \
+            config_mark = CASE WHEN ?5 IS NULL THEN config_mark END, region = ?6, \
             time_zone_offset = ?7, daylight_saving_time_enabled = ?8, setup_status = ?9, setup_tests = ?10, \
             updated_at = MAX(?3, updated_at + 1) WHERE id = ?1 AND updated_at = ?2";
         Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)
@@ -180,8 +183,10 @@ fn place(id: &str) -> String {
 
 fn read(row: &Row, vault: &Vault) -> Result<DestinationRecord> {
     let id = row.text("id")?;
+    let sealed = row.text("config_sealed")?;
     Ok(DestinationRecord {
-        config: vault.sealed_json(&place(&id), row.text("config_sealed")?),
+        config_mark: row.optional_text("config_mark")?.unwrap_or_else(|| mark(&sealed)),
+        config: vault.sealed_json(&place(&id), sealed),
         id,
         service: row.text("service")?,
         config_public: row.json("config_public")?,

@@ -12,7 +12,7 @@ use crate::core::roles::{self, RoleScope};
 use crate::ports::Statement;
 
 /// How exactly the last use of a key is kept: a write per key and hour, instead of one per request.
-const LAST_USED_MICROS: i64 = 3_600_000_000;
+pub const LAST_USED_MICROS: i64 = 3_600_000_000;
 
 /// Somebody a key speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

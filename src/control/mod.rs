@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod certificates;
 pub mod connections;
 pub mod definitions;
 pub mod deliveries;
@@ -21,6 +22,7 @@ pub mod page;
 pub mod places;
 mod projections;
 pub mod receivers;
+pub mod resealing;
 mod retention;
 pub(crate) mod row;
 pub mod runs;
@@ -55,6 +57,9 @@ pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0004_identity.sql"),
     include_str!("../../migrations/0005_receivers.sql"),
     include_str!("../../migrations/0006_settings_edits.sql"),
+    include_str!("../../migrations/0007_resealing.sql"),
+    include_str!("../../migrations/0008_certificates.sql"),
+    include_str!("../../migrations/0009_destination_marks.sql"),
 );
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ControlPlane;
 use crate::core::Result;
 use crate::core::catalog::StreamName;
-use crate::core::settings::StreamSettings;
+use crate::core::settings::{SchemaSettings, StreamSettings};
 use crate::ports::Statement;
 
 impl ControlPlane {
@@ -52,19 +52,20 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Writes down what the schema change policy decided about new things of a stream, so that the next run does not
-    /// take them for known and decide otherwise.
+    /// Writes down what the schema change policy decided about new schemas and new things of a stream, so that the next
+    /// run does not take them for known and decide otherwise.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn settle_streams(
         &self,
         connection_id: &str,
+        schemas: &BTreeMap<String, SchemaSettings>,
         settled: &BTreeMap<StreamName, StreamSettings>,
     ) -> Result<()> {
-        if settled.is_empty() {
+        if schemas.is_empty() && settled.is_empty() {
             return Ok(());
         }
-        self.save_stream_settings(connection_id, &BTreeMap::new(), settled).await
+        self.save_stream_settings(connection_id, schemas, settled).await
     }
 }

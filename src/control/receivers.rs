@@ -141,7 +141,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn save_receiver(&self, edited: &Receiver, config: Option<&Value>) -> Result<bool> {
         let sealed = config.map(|clear| self.vault.seal_json(&place(&edited.id), clear)).transpose()?;
-        let sql = "UPDATE receivers SET service = ?4, config_public = ?5, config_sealed = ?6, events = ?7, active = ?8, \
+        let sql = "UPDATE receivers SET service = ?4, config_public = ?5, config_sealed = COALESCE(?6, config_sealed), events = ?7, active = ?8, \
             updated_at = MAX(?3, updated_at + 1) WHERE id = ?1 AND updated_at = ?2 RETURNING id";
         let params = vec![
             edited.id.as_str().into(),
@@ -149,7 +149,7 @@ impl ControlPlane {
             self.now().into(),
             edited.service.as_str().into(),
             edited.config_public.to_string().into(),
-            sealed.as_ref().unwrap_or(&edited.config).as_stored().into(),
+            sealed.as_ref().map(SealedJson::as_stored).into(),
             serde_json::to_string(&edited.events)?.into(),
             edited.active.into(),
         ];

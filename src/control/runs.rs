@@ -62,7 +62,7 @@ pub struct RunFinished<'a> {
     pub progress: &'a RunProgress,
     /// When the run is tried again, for `RESCHEDULED`; microseconds UTC.
     pub rescheduled_for: Option<i64>,
-    /// What a person must do, for `FAILURE_WITH_TASK`.
+    /// What a person must do, if anything: always for `FAILURE_WITH_TASK`, for `FAILURE` when it lasts.
     pub task: Option<RunTask>,
     /// True when every stream's history is complete now.
     pub historical_done: bool,
@@ -406,8 +406,8 @@ fn project_end(run: &RunFinished<'_>) -> Result<Statement> {
             THEN MAX(?4, COALESCE(succeeded_at, 0) + 1, COALESCE(failed_at, 0) + 1) ELSE succeeded_at END, \
         failed_at = CASE WHEN ?3 IN ('FAILURE', 'FAILURE_WITH_TASK') \
             THEN MAX(?4, COALESCE(succeeded_at, 0) + 1, COALESCE(failed_at, 0) + 1) ELSE failed_at END, \
-        tasks = CASE ?3 WHEN 'SUCCESSFUL' THEN '[]' WHEN 'FAILURE_WITH_TASK' THEN ?6 ELSE tasks END, \
-        setup_state = CASE ?3 WHEN 'SUCCESSFUL' THEN 'connected' WHEN 'FAILURE_WITH_TASK' THEN 'broken' \
+        tasks = CASE WHEN ?3 = 'SUCCESSFUL' THEN '[]' WHEN ?6 <> '[]' THEN ?6 ELSE tasks END, \
+        setup_state = CASE WHEN ?3 = 'SUCCESSFUL' THEN 'connected' WHEN ?6 <> '[]' THEN 'broken' \
             ELSE setup_state END, \
         is_historical_sync = CASE WHEN ?7 THEN 0 ELSE is_historical_sync END \
         FROM (SELECT EXISTS (SELECT 1 FROM sync_runs AS other, sync_runs AS this WHERE this.id = ?1 \

@@ -12,8 +12,9 @@ use crate::ports::{SqlValue, Statement};
 /// The id of the deployment's owner, for whom its root key speaks.
 pub const OWNER_USER: &str = "owner";
 
-/// When somebody's key was last used is when they were last here: there is no other way in.
-const COLUMNS: &str = "u.id, u.email, u.given_name, u.family_name, u.phone, u.picture, u.role, u.active, u.invited, \
+/// When somebody's key was last used is when they were last here: there is no other way in. The role is selected by who
+/// asks, in the account or in a group.
+const COLUMNS: &str = "u.id, u.email, u.given_name, u.family_name, u.phone, u.picture, u.active, u.invited, \
     u.created_at, (SELECT MAX(k.last_used_at) FROM api_keys AS k WHERE k.user_id = u.id) AS logged_in_at";
 
 const OWNED: Owned = Owned { account: "u.account_id", id: "u.id", group: "NULL" };
@@ -33,7 +34,7 @@ pub struct User {
     pub phone: Option<String>,
     /// Where a picture is.
     pub picture: Option<String>,
-    /// Account role.
+    /// Account role; in a listing of a group's users the role there.
     pub role: Option<String>,
     /// False: their key is refused.
     pub active: bool,
@@ -75,7 +76,7 @@ impl ControlPlane {
     }
 
     async fn one_user(&self, condition: &str, params: Vec<SqlValue>) -> Result<Option<User>> {
-        let sql = format!("SELECT {COLUMNS} FROM users AS u WHERE {condition}");
+        let sql = format!("SELECT {COLUMNS}, u.role FROM users AS u WHERE {condition}");
         let found = self.db.query(Statement::new(sql, params)).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }
@@ -101,17 +102,14 @@ impl ControlPlane {
                 params.len()
             ));
         }
+        let mut role = "u.role".to_owned();
         if let Some(group_id) = filter.group_id {
             params.push(group_id.into());
             params.push(serde_json::to_string(&roles_in_every_group())?.into());
-            let (group, roles) = (params.len() - 1, params.len());
-            condition.push_str(&format!(
-                " AND (u.role IN (SELECT value FROM json_each(?{roles})) OR EXISTS (SELECT 1 FROM memberships AS m \
-                 WHERE m.object_id = ?{group} AND m.scope = 'DESTINATION' AND (m.subject_id = u.id OR m.subject_id IN \
-                 (SELECT t.object_id FROM memberships AS t WHERE t.subject_id = u.id AND t.scope = 'TEAM'))))"
-            ));
+            role = role_in_group(params.len() - 1, params.len());
+            condition.push_str(&format!(" AND {role} IS NOT NULL"));
         }
-        let select = format!("SELECT {COLUMNS} FROM users AS u WHERE {condition}");
+        let select = format!("SELECT {COLUMNS}, {role} AS role FROM users AS u WHERE {condition}");
         self.page_of(&select, params.split_off(3), page, read).await
     }
 
@@ -165,6 +163,22 @@ impl ControlPlane {
         let sql = "DELETE FROM users WHERE id = ?1 RETURNING id";
         Ok(!self.db.query(Statement::new(sql, vec![id.into()])).await?.rows.is_empty())
     }
+}
+
+/// What a user is in a group: the role they were given there, one in the whole account, or a team's; NULL for nothing.
+fn role_in_group(group: usize, account_roles: usize) -> String {
+    let of = |subject: &str| {
+        format!(
+            "(SELECT m.role FROM memberships AS m WHERE m.object_id = ?{group} AND m.scope = 'DESTINATION' \
+             AND m.subject_id {subject} ORDER BY m.created_at, m.subject_id LIMIT 1)"
+        )
+    };
+    let own = of("= u.id");
+    let teams =
+        of("IN (SELECT t.object_id FROM memberships AS t WHERE t.subject_id = u.id AND t.scope = 'TEAM')");
+    let account =
+        format!("CASE WHEN u.role IN (SELECT value FROM json_each(?{account_roles})) THEN u.role END");
+    format!("COALESCE({own}, {account}, {teams})")
 }
 
 /// Account roles that see every destination.

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
+use super::api_keys::sha256_hex;
 use crate::core::redact::{MASK, Secret};
 use crate::core::{Error, Result};
 use crate::ports::Random;
@@ -60,6 +61,12 @@ impl Vault {
             .collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
             return Err(malformed("It is empty"));
+        }
+        // Under one id for two keys, what the second had sealed could never be opened.
+        for (at, key) in keys.iter().enumerate() {
+            if keys.iter().take(at).any(|earlier| earlier.id == key.id) {
+                return Err(malformed(&format!("Key id '{}' is there twice", key.id)));
+            }
         }
         Ok(Self { keys: Rc::new(keys), random })
     }
@@ -116,6 +123,16 @@ impl Vault {
             .map_err(|_| damaged())
     }
 
+    /// The ids of the keys; the first one's key seals.
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
+    /// How everything begins that is sealed today.
+    pub(crate) fn newest_head(&self) -> String {
+        format!("{FORMAT}.{}.", self.key_ids().next().unwrap_or_default())
+    }
+
     /// Seals a JSON document.
     ///
     /// # Errors
@@ -129,6 +146,11 @@ impl Vault {
     pub(crate) fn sealed_json(&self, place: &str, sealed: String) -> SealedJson {
         SealedJson { vault: self.clone(), place: place.to_owned(), sealed }
     }
+}
+
+/// Tells one sealing from every other: each takes a nonce of its own. It tells nothing of what is sealed.
+pub(crate) fn mark(sealed: &str) -> String {
+    sha256_hex(sealed.as_bytes())
 }
 
 /// What is authenticated besides the content.

@@ -198,9 +198,10 @@ impl Permissions {
     }
 
     /// Whether these go as far as `other`: nobody can give away more than they have. Several permissions together are
-    /// not added up; rights come from roles and keys, which are whole.
+    /// not added up; rights come from roles and keys, which are whole. `group_of` knows in which groups objects are:
+    /// whoever has a right to a group has it to what is in it.
     #[must_use]
-    pub fn cover(&self, other: &Self) -> bool {
+    pub fn cover<'a>(&self, other: &Self, group_of: impl Fn(Resource, &str) -> Option<&'a str>) -> bool {
         let covered = |wanted: &Permission| {
             self.0.iter().any(|own| {
                 own.resource == wanted.resource
@@ -209,10 +210,12 @@ impl Permissions {
                         (Reach::Account, _) => true,
                         (Reach::Some { .. }, Reach::Account) => false,
                         (
-                            Reach::Some { ids, group_ids },
+                            own @ Reach::Some { group_ids, .. },
                             Reach::Some { ids: wanted_ids, group_ids: wanted_groups },
                         ) => {
-                            wanted_ids.iter().all(|id| ids.contains(id))
+                            let has =
+                                |id: &String| own.has(Place { id, group_id: group_of(wanted.resource, id) });
+                            wanted_ids.iter().all(has)
                                 && wanted_groups.iter().all(|id| group_ids.contains(id))
                         }
                     }
@@ -306,10 +309,16 @@ mod tests {
     fn nobody_covers_more_than_they_have() {
         let own = Permissions(vec![some(Resource::Connector, Rights::MANAGE, &[], &["g1"])]);
         let wanted = |rights, group| Permissions(vec![some(Resource::Connector, rights, &[], &[group])]);
-        assert!(own.cover(&wanted(Rights::EDIT, "g1")));
-        assert!(!own.cover(&wanted(Rights::READ, "g2")));
-        assert!(!own.cover(&Permissions::everything()));
-        assert!(Permissions::everything().cover(&own));
-        assert!(!Permissions(vec![some(Resource::Connector, Rights::READ, &[], &["g1"])]).cover(&own));
+        let nowhere = |_: Resource, _: &str| None;
+        assert!(own.cover(&wanted(Rights::EDIT, "g1"), nowhere));
+        assert!(!own.cover(&wanted(Rights::READ, "g2"), nowhere));
+        assert!(!own.cover(&Permissions::everything(), nowhere));
+        assert!(Permissions::everything().cover(&own, nowhere));
+        assert!(
+            !Permissions(vec![some(Resource::Connector, Rights::READ, &[], &["g1"])]).cover(&own, nowhere)
+        );
+        let one = Permissions(vec![some(Resource::Connector, Rights::READ, &["c1"], &[])]);
+        assert!(own.cover(&one, |_, _| Some("g1")) && !own.cover(&one, |_, _| Some("g2")));
+        assert!(!own.cover(&one, nowhere), "nobody knows where it is");
     }
 }

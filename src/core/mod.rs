@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod certificate;
 pub mod compare;
 pub mod delivery;
 pub(crate) mod destination_names;

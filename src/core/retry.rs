@@ -28,6 +28,18 @@ pub const CEILING_MS: u64 = 60_000;
 /// a number in the wrong unit than meant.
 pub const LONGEST_WAIT_MS: u64 = 24 * 3_600_000;
 
+/// How long the runs of a connection may fail, one after the other, for reasons that pass by themselves, before a person
+/// is told: a restart, a failover or an upgrade is over by then.
+const LASTING_MICROS: i64 = 3_600 * 1_000_000;
+
+/// Whether a run that failed for such a reason is one too many. `well_at` is when the connection was last known to be well,
+/// `failed_at` the end of the last run that failed before this one, if any: microseconds UTC, as `now`. A single failure is
+/// no reason to call anybody, however long ago the last success was: the schedule may be that slow.
+#[must_use]
+pub fn is_lasting(well_at: i64, failed_at: Option<i64>, now: i64) -> bool {
+    failed_at.is_some_and(|failed_at| failed_at > well_at) && now.saturating_sub(well_at) >= LASTING_MICROS
+}
+
 /// Decides. `attempt` counts from 1; `jitter` is a random number in 0..=255, passed in because this ring has no
 /// randomness: the delay is scaled to 50..=100 % of the exponential one.
 #[must_use]
@@ -151,6 +163,15 @@ mod tests {
     fn a_source_that_changed_is_looked_at_once_more_and_then_planned_anew() {
         assert_eq!(judge(ErrorKind::SourceChanged, 1), Verdict::RetryIn(1_000));
         assert_eq!(judge(ErrorKind::SourceChanged, 2), Verdict::Fail { needs_person: false });
+    }
+
+    #[test]
+    fn a_failure_is_lasting_when_it_is_not_the_first_and_an_hour_has_passed() {
+        let hour = LASTING_MICROS;
+        assert!(!is_lasting(0, None, 9 * hour));
+        assert!(!is_lasting(5, Some(5), 9 * hour), "the failure was before the success");
+        assert!(!is_lasting(0, Some(1), hour - 1));
+        assert!(is_lasting(0, Some(1), hour));
     }
 
     proptest! {

@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn the_account_administrator_may_do_everything() {
         let role = role(RoleScope::Account, ACCOUNT_ADMINISTRATOR).unwrap();
-        assert!(Permissions(role.permissions("").collect()).cover(&Permissions::everything()));
+        assert!(Permissions(role.permissions("").collect()).cover(&Permissions::everything(), |_, _| None));
     }
 
     #[test]

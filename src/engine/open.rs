@@ -83,14 +83,14 @@ pub(super) fn require_planned(
     ))
 }
 
-/// Fingerprint of what a run reads from and how, its schema settings included, and of where it writes to. Sealing takes a fresh nonce, so every change
-/// of the configuration gives another one; it tells nothing of the secrets. Decisions of the schema change policy are not in
-/// it: the run itself makes them.
+/// Fingerprint of what a run reads from and how, its schema settings included, and of where it writes to. It changes with every
+/// change of a configuration, is the same when that is only sealed anew, and tells nothing of the secrets. Decisions of the
+/// schema change policy are not in it: the run itself makes them.
 pub(super) fn definition(connection: &Connection, destination: &DestinationRecord) -> String {
-    let mut hash = Sha256::new_with_prefix(connection.config.as_stored());
+    let mut hash = Sha256::new_with_prefix(&connection.config_mark);
     hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);
     hash.update(connection.settings_edits.to_be_bytes());
-    hash.update(destination.config.as_stored());
+    hash.update(&destination.config_mark);
     hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use worker::{Env, Headers, Method, Request, Response};
+use serde::Deserialize;
+use worker::{Context, Env, Headers, Method, Request, Response};
 
 use super::{engine, ports};
 use crate::api::{ApiRequest, ApiResponse, DEFAULT_PER_HOUR, Origins, RateLimits, RootKey, Services, handle};
@@ -18,10 +19,10 @@ use crate::engine::RemoteSyncs;
 ///
 /// # Errors
 /// Only when the runtime cannot make a response.
-pub async fn answer(request: Request, env: &Env) -> worker::Result<Response> {
+pub async fn answer(request: Request, env: &Env, context: &Context) -> worker::Result<Response> {
     let origin = request.url().map(|url| url.origin().ascii_serialization()).unwrap_or_default();
     let head = request.method() == Method::Head;
-    let request = read(request).await?;
+    let request = read(request, vouched(context)).await?;
     match services(env, origin) {
         Ok(services) => write(handle(&services, request).await, head),
         Err(error) => {
@@ -29,6 +30,17 @@ pub async fn answer(request: Request, env: &Env) -> worker::Result<Response> {
             Response::error(format!("The Worker is not set up: {error}"), 503)
         }
     }
+}
+
+/// What the service binding says that a request came over: `props = { caller = "owner" }` in the configuration of the
+/// Worker that calls. Only who may deploy this Worker can set it, and requests from elsewhere have none.
+#[derive(Deserialize)]
+struct Props {
+    caller: String,
+}
+
+fn vouched(context: &Context) -> bool {
+    context.props::<Props>().is_ok_and(|props| props.caller == "owner")
 }
 
 fn services(env: &Env, origin: String) -> Result<Services> {
@@ -66,7 +78,7 @@ fn rate_limits(env: &Env) -> Rc<RateLimits> {
 
 /// Keeps no more of a body than decides that it is too large. The rest is read and thrown away: answering a client that
 /// is still sending breaks the connection under it, and it may never see why.
-async fn read(mut request: Request) -> worker::Result<ApiRequest> {
+async fn read(mut request: Request, vouched: bool) -> worker::Result<ApiRequest> {
     let url = request.url()?;
     let headers = request.headers().entries().collect();
     let mut body = BytesMut::new();
@@ -87,6 +99,7 @@ async fn read(mut request: Request) -> worker::Result<ApiRequest> {
         query: url.query().unwrap_or_default().to_owned(),
         headers,
         body: Bytes::from(body),
+        vouched,
     })
 }
 

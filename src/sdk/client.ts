@@ -18,11 +18,13 @@ import { SystemKeysResource } from './resources/system_keys.js'
 import { TeamsResource } from './resources/teams.js'
 import { TransformationsResource } from './resources/transformations.js'
 import { UsersResource } from './resources/users.js'
+import { VaultResource } from './resources/vault.js'
 import { WebhooksResource } from './resources/webhooks.js'
 
 export interface FivetranOptions {
-  apiKey: string
-  apiSecret: string
+  /** The key pair. Not needed with a `fetcher` whose binding has `props = { caller = "owner" }`. */
+  apiKey?: string | undefined
+  apiSecret?: string | undefined
   /** Where your service is, for example `https://fivetran.example.workers.dev`. Not needed with `fetcher`. */
   baseUrl?: string
   /** A service binding to it: requests do not leave Cloudflare. */
@@ -65,6 +67,7 @@ export class Fivetran {
   readonly teams: TeamsResource
   readonly roles: RolesResource
   readonly systemKeys: SystemKeysResource
+  readonly vault: VaultResource
   readonly #transport: Transport
   readonly #provisioner: Provisioner
   readonly #completed = new Listeners<SyncCompleteEvent>()
@@ -84,6 +87,7 @@ export class Fivetran {
     this.teams = new TeamsResource(transport)
     this.roles = new RolesResource(transport)
     this.systemKeys = new SystemKeysResource(transport)
+    this.vault = new VaultResource(transport)
     this.#transport = transport
     this.#provisioner = new Provisioner(this, options.env)
   }
@@ -120,7 +124,9 @@ export class Fivetran {
 
 function transportFor(options: FivetranOptions): Transport {
   const { apiKey, apiSecret, baseUrl, fetcher, fetch } = options
-  if (!apiKey || !apiSecret) {
+  // A binding may need no key, but half of one is a mistake: most likely a variable that is not set.
+  const keyless = fetcher !== undefined && apiKey === undefined && apiSecret === undefined
+  if (!keyless && (!apiKey || !apiSecret)) {
     throw new InvalidInputError('apiKey and apiSecret are needed: `npm start` and `npm run deploy` print them.', {
       code: 'InvalidInput',
     })
@@ -131,8 +137,7 @@ function transportFor(options: FivetranOptions): Transport {
     })
   }
   return new Transport({
-    apiKey,
-    apiSecret,
+    ...(apiKey && apiSecret && { key: { apiKey, apiSecret } }),
     baseUrl: trimmed(baseUrl ?? BINDING_URL),
     // Called as methods: workerd and browsers refuse a `fetch` that has lost its `this`.
     fetch: fetcher ? (url, init) => fetcher.fetch(url, init) : (url, init) => (fetch ?? globalThis.fetch)(url, init),

@@ -2,6 +2,7 @@
 
 import { deadline, sleep } from './clock.js'
 import {
+  AuthenticationError,
   ConflictError,
   FivetranError,
   InvalidInputError,
@@ -42,8 +43,8 @@ export interface RequestOptions {
 }
 
 export interface TransportOptions {
-  apiKey: string
-  apiSecret: string
+  /** Absent where the service binding vouches for the caller. */
+  key?: { apiKey: string; apiSecret: string }
   baseUrl: string
   fetch: (input: string, init: RequestInit) => Promise<Response>
   timeoutMs: number
@@ -82,11 +83,12 @@ export function path(strings: TemplateStringsArray, ...values: string[]): string
 
 export class Transport {
   readonly #options: TransportOptions
-  readonly #authorization: string
+  readonly #authorization: string | undefined
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.#authorization = `Basic ${base64(`${options.apiKey}:${options.apiSecret}`)}`
+    const { key } = options
+    this.#authorization = key && `Basic ${base64(`${key.apiKey}:${key.apiSecret}`)}`
   }
 
   /** Sends a call and returns the envelope's `data` (undefined for actions that return none). */
@@ -116,6 +118,7 @@ export class Transport {
       if (limit.timedOut()) {
         throw new TimeoutError(`No answer within ${timeoutMs} ms.`, { code: 'Timeout', request, cause: error })
       }
+      if (error instanceof AuthenticationError && this.#authorization === undefined) throw unvouched(error)
       if (error instanceof FivetranError) throw error
       const reason = error instanceof Error ? error.message : String(error)
       throw new NetworkError(`The service at ${this.#options.baseUrl} could not be reached: ${reason}`, {
@@ -138,10 +141,8 @@ export class Transport {
   }
 
   #init(call: Call, key: string | undefined, signal: AbortSignal): RequestInit {
-    const headers: Record<string, string> = {
-      accept: 'application/json;version=2',
-      authorization: this.#authorization,
-    }
+    const headers: Record<string, string> = { accept: 'application/json;version=2' }
+    if (this.#authorization !== undefined) headers['authorization'] = this.#authorization
     if (key !== undefined) headers['idempotency-key'] = key
     const init: RequestInit = { method: call.method, headers, signal }
     if (call.body !== undefined) {
@@ -195,6 +196,14 @@ async function readEnvelope(response: Response, request: string): Promise<unknow
     })
   }
   return envelope?.data
+}
+
+function unvouched({ status, code, requestId, request }: AuthenticationError): AuthenticationError {
+  return new AuthenticationError(
+    'The service does not know who asks: the service binding vouches for nobody. Give it props = { caller = "owner" } in ' +
+      'the configuration of this Worker, or pass apiKey and apiSecret.',
+    { status, code, requestId, request },
+  )
 }
 
 function parseEnvelope(text: string): Envelope | undefined {

@@ -13,6 +13,8 @@ export interface ListOptions {
   /** Where to start: a `next_cursor` of an earlier page. */
   cursor?: string | undefined
   signal?: AbortSignal | undefined
+  /** Time limit of each try of each page in milliseconds. */
+  timeoutMs?: number | undefined
 }
 
 /**

@@ -94,6 +94,21 @@ export interface ConnectionStatus {
 export type SyncFrequency = 1 | 5 | 15 | 30 | 60 | 120 | 180 | 360 | 480 | 720 | 1440
 export type SyncMode = 'full' | 'incremental'
 
+export type Weekday = 'MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY'
+
+/** When a connection syncs. */
+export interface ConnectionSchedule {
+  schedule_type: 'INTERVAL' | 'TIME_OF_DAY' | 'MANUAL'
+  /** Minutes, for INTERVAL. */
+  interval?: number
+  /** `HH:00` in the destination's time zone, for TIME_OF_DAY. */
+  time_of_day?: string
+  /** Only all seven. */
+  days_of_week?: Weekday[]
+  /** Not supported. */
+  cron?: string
+}
+
 export interface Connection {
   id: string
   group_id: string
@@ -109,6 +124,8 @@ export interface Connection {
   /** `HH:00` in the destination's time zone. */
   daily_sync_time: string | null
   schedule_type: 'auto' | 'manual'
+  /** The three fields above as one object. */
+  schedule: ConnectionSchedule | null
   /** Ours: the schedule in words. */
   schedule_phrase: string
   /** Ours. */
@@ -144,8 +161,8 @@ export interface NewConnection {
   sync_frequency?: SyncFrequency
   daily_sync_time?: string
   schedule_type?: 'auto' | 'manual'
-  /** Ours: the schedule in words, instead of the three fields above. */
-  schedule?: string
+  /** Instead of the three fields above: an object, or (ours) words. */
+  schedule?: string | ConnectionSchedule
   /** Ours. Default `incremental`. */
   sync_mode?: SyncMode
   /** What happens to new schemas, tables and columns. Default `ALLOW_ALL`. */
@@ -160,7 +177,7 @@ export interface ConnectionPatch {
   sync_frequency?: SyncFrequency
   daily_sync_time?: string
   schedule_type?: 'auto' | 'manual'
-  schedule?: string
+  schedule?: string | ConnectionSchedule
   sync_mode?: SyncMode
   schema_change_handling?: SchemaChangeHandling
   /** True reads all history again. */
@@ -313,6 +330,37 @@ export interface Reconciliation {
   next_cursor?: string
   /** What a difference may mean besides a fault. */
   note: string
+}
+
+/** The sync that was asked for. */
+export interface StartedSync {
+  /** The new run, or the one that runs already. */
+  run_id: string | null
+}
+
+/** A key of the vault, and what is sealed with it. */
+export interface VaultKey {
+  /** Empty for what is not in the vault's format. */
+  id: string
+  /** Whether `FIVETRAN_VAULT_KEYS` has it. */
+  configured: boolean
+  /** Whether it is the one that seals. */
+  seals: boolean
+  /** How many values are sealed with it. */
+  sealed: number
+  /** The same, by what they are. */
+  held: Record<string, number>
+  /** Whether it is configured and of no use any more. */
+  may_be_removed: boolean
+}
+
+/** What a call that seals anew did. */
+export interface Resealed {
+  resealed: number
+  /** Values that do not open: their key is not configured, or they were altered. They are left as they are. */
+  unopened: { place: string; reason: string }[]
+  /** Absent when everything was looked at. */
+  next_cursor?: string
 }
 
 /** Rows whose key is greater than `from_key` and not greater than `to_key`; `null` is no bound. */
@@ -561,7 +609,7 @@ export interface TransformationSchedule {
   cron?: string[]
   /** Minutes. */
   interval?: number
-  days_of_week?: ('MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY')[]
+  days_of_week?: Weekday[]
   /** `HH:00` or `HH:30`. */
   time_of_day?: string
   connection_ids?: string[]
@@ -610,4 +658,26 @@ export interface TransformationProjectFields {
     /** `DBT_NAME=value` each. */
     environment_vars?: string[]
   }
+}
+
+/** A certificate of a source that somebody approved. */
+export interface Certificate {
+  id: string
+  /** Whom it is for. */
+  name: string
+  hash: string
+  type: string
+  sha1: string
+  sha256: string
+  /** DER in base64. */
+  public_key: string
+  validated_date: Timestamp
+  validated_by: string
+}
+
+export interface NewCertificate {
+  /** SHA-256 or SHA-1, in hexadecimal or base64. */
+  hash: string
+  /** PEM, or DER in base64. */
+  encoded_cert: string
 }

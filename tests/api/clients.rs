@@ -51,6 +51,7 @@ impl Client {
             query: query.to_owned(),
             headers,
             body: Bytes::from(body),
+            vouched: false,
         })
     }
 }
@@ -328,6 +329,30 @@ fn terraform_creates_reads_and_forgets_by_exact_statuses_and_codes() {
         let gone = send("GET", &path, "");
         gone.refused(404, code, &[]);
     }
+}
+
+#[test]
+fn what_is_gone_is_called_as_the_path_calls_it() {
+    let there = There::new();
+    // Clients of either time take exactly their code for "deleted already", and anything else for a failure.
+    for (collection, code, says) in [
+        ("connections", "NotFound_Connection", "Connection with id 'none'"),
+        ("connectors", "NotFound_Connector", "Connector with id 'none'"),
+    ] {
+        for (method, path) in
+            [("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "/sync"), ("GET", "/schemas")]
+        {
+            let reply = GO.sends(&there, method, &format!("/v1/{collection}/none{path}"), "");
+            reply.refused(404, code, &[says]);
+        }
+    }
+    let user = there.world.user("account", "ada", None).0;
+    let role = r#"{"id": "none", "role": "Connector Reviewer"}"#;
+    GO.sends(&there, "POST", &format!("/v1/users/{user}/connectors"), role).refused(
+        404,
+        "NotFound_Connector",
+        &[],
+    );
 }
 
 #[test]

@@ -34,17 +34,22 @@ impl SqlDatabase for GivesWay {
 
 /// The same world, whose requests can be interleaved.
 fn interleaved(world: &World) -> World {
-    let mut other = world.with_vault_keys(VAULT_KEY);
+    interleaved_with(world, VAULT_KEY)
+}
+
+/// The same, behind other vault keys.
+pub fn interleaved_with(world: &World, keys: &str) -> World {
+    let mut other = world.with_vault_keys(keys);
     let database = Rc::new(GivesWay(world.db.clone()));
     let random = Rc::new(TestRandom);
     other.services.control =
-        ControlPlane::new(database, &Secret::new(VAULT_KEY), world.clock.clone(), random).unwrap();
+        ControlPlane::new(database, &Secret::new(keys), world.clock.clone(), random).unwrap();
     other
 }
 
 /// Status and body of two requests at once. Bit by bit the schedule says which of them takes its next step; when it is
 /// used up they alternate.
-fn at_once(world: &World, schedule: u16, [one, two]: [ApiRequest; 2]) -> [(u16, Value); 2] {
+pub fn at_once(world: &World, schedule: u16, [one, two]: [ApiRequest; 2]) -> [(u16, Value); 2] {
     let mut one = pin!(handle(&world.services, one));
     let mut two = pin!(handle(&world.services, two));
     let mut answers = [None, None];
@@ -66,7 +71,7 @@ fn at_once(world: &World, schedule: u16, [one, two]: [ApiRequest; 2]) -> [(u16, 
 }
 
 /// Interleavings of the first eight steps, and then some with long stretches.
-fn schedules() -> impl Iterator<Item = u16> {
+pub fn schedules() -> impl Iterator<Item = u16> {
     (0..256).map(|bits| bits | 0xAA00).chain([0xFFFF, 0x0000, 0xFF00, 0x0FF0, 0xF0F0, 0x3333])
 }
 

@@ -188,6 +188,24 @@ fn bad_connections_are_refused_with_field_and_remedy_and_leave_nothing() {
             vec!["destination_schema_names"],
         ),
         (with(base(), json!({ "auth": { "token": "x" } })), 400, "InvalidInput", vec!["auth", "config"]),
+        (
+            with(base(), json!({ "schema_status": "blocked_on_capture" })),
+            400,
+            "InvalidInput",
+            vec!["schema_status", "Use ready"],
+        ),
+        (
+            with(base(), json!({ "destination_configuration": { "virtual_warehouse": "BIG" } })),
+            400,
+            "InvalidInput",
+            vec!["destination_configuration", "Leave it out"],
+        ),
+        (
+            with(base(), json!({ "external_secrets_keys_config": { "password": "path/in/vault" } })),
+            400,
+            "InvalidInput",
+            vec!["external_secrets_keys_config", "Leave it out"],
+        ),
         (json!({ "service": "shop" }), 400, "InvalidInput", vec!["group_id", "required"]),
     ];
     for (body, status, code, says) in cases {
@@ -204,6 +222,7 @@ fn lenient_input_is_understood() {
         shop_connection(&group, "shop"),
         json!({ "sync_frequency": "15", "paused": "false", "run_setup_tests": "true", "data_delay_sensitivity": null,
             "data_delay_threshold": null, "hybrid_deployment_agent_id": null, "pause_after_trial": true,
+            "schema_status": "ready", "destination_configuration": {}, "external_secrets_keys_config": null,
             "something_new": [1] }),
     );
     let created = world.post("/v1/connectors/", body);
@@ -223,6 +242,102 @@ fn lenient_input_is_understood() {
     let manual = world.patch(&path, json!({ "schedule_type": "manual" }));
     assert_eq!(manual.data()["schedule_phrase"], "manual");
     assert_eq!(stored(&world, id).next_due_at, None);
+}
+
+#[test]
+fn a_schedule_is_taken_and_shown_as_the_object_of_newer_clients() {
+    let world = World::new();
+    let group = world.group("Lake");
+    let daily = json!({ "schedule_type": "TIME_OF_DAY", "time_of_day": "09:00" });
+    let created =
+        world.post("/v1/connections", with(shop_connection(&group, "shop"), json!({ "schedule": daily })));
+    let fields = |data: &Value| (data["sync_frequency"].clone(), data["daily_sync_time"].clone());
+    assert_eq!(fields(created.data()), (json!(1440), json!("09:00")));
+    assert_eq!(created.data()["schedule"], daily);
+    let path = format!("/v1/connections/{}", created.data()["id"].as_str().unwrap());
+    let all = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
+    for (sent, shown, frequency, kind) in [
+        (
+            json!({ "schedule_type": "INTERVAL", "interval": "60", "days_of_week": all }),
+            json!({ "schedule_type": "INTERVAL", "interval": 60 }),
+            60,
+            "auto",
+        ),
+        (
+            json!({ "schedule_type": "MANUAL", "days_of_week": [] }),
+            json!({ "schedule_type": "MANUAL" }),
+            60,
+            "manual",
+        ),
+        (
+            json!({ "schedule_type": "INTERVAL", "interval": 1440 }),
+            json!({ "schedule_type": "INTERVAL", "interval": 1440 }),
+            1440,
+            "auto",
+        ),
+        // With seconds, as Fivetran itself answers.
+        (
+            json!({ "schedule_type": "TIME_OF_DAY", "time_of_day": "09:00:00", "cron": null }),
+            daily.clone(),
+            1440,
+            "auto",
+        ),
+    ] {
+        let patched = world.patch(&path, json!({ "schedule": sent }));
+        assert_eq!(
+            (&patched.data()["schedule"], &patched.data()["schedule_type"]),
+            (&shown, &json!(kind)),
+            "{sent}"
+        );
+        assert_eq!(patched.data()["sync_frequency"], frequency, "{sent}");
+        assert_eq!(world.get(&path).data()["schedule"], shown);
+    }
+    for (schedule, says) in [
+        (json!({}), "schedule.schedule_type"),
+        (json!({ "schedule_type": "CRON", "cron": "0 9 * * 1-5" }), "schedule.schedule_type"),
+        (json!({ "schedule_type": "INTERVAL" }), "schedule.interval"),
+        (json!({ "schedule_type": "INTERVAL", "interval": 7 }), "schedule.interval"),
+        (json!({ "schedule_type": "INTERVAL", "interval": "often" }), "schedule.interval"),
+        (json!({ "schedule_type": "INTERVAL", "interval": 60, "cron": "x" }), "schedule.cron"),
+        (
+            json!({ "schedule_type": "INTERVAL", "interval": 60, "days_of_week": ["MONDAY"] }),
+            "schedule.days_of_week",
+        ),
+        (
+            json!({ "schedule_type": "INTERVAL", "interval": 60, "time_of_day": "09:00" }),
+            "schedule.time_of_day",
+        ),
+        (json!({ "schedule_type": "TIME_OF_DAY" }), "schedule.time_of_day"),
+        (json!({ "schedule_type": "TIME_OF_DAY", "time_of_day": "09:30" }), "schedule.time_of_day"),
+        (
+            json!({ "schedule_type": "TIME_OF_DAY", "time_of_day": "09:00", "interval": 60 }),
+            "schedule.interval",
+        ),
+        (json!({ "schedule_type": "MANUAL", "interval": 60 }), "schedule.interval"),
+        (json!([1]), "schedule"),
+    ] {
+        world.patch(&path, json!({ "schedule": schedule })).refused(400, "InvalidInput", &[says]);
+    }
+    assert_eq!(world.get(&path).data()["schedule"], daily, "what is refused changes nothing");
+}
+
+#[test]
+fn a_connection_sent_back_with_one_spelling_of_its_schedule_changed_changes() {
+    let world = World::new();
+    let group = world.group("Lake");
+    let path = format!("/v1/connections/{}", world.connection(&group, "shop"));
+    let read = || world.get(&path).data().clone();
+    let hourly = json!({ "schedule_type": "INTERVAL", "interval": 60 });
+    assert_eq!(world.patch(&path, with(read(), json!({ "schedule": hourly }))).data()["sync_frequency"], 60);
+    let fields = json!({ "sync_frequency": 1440, "daily_sync_time": "03:00" });
+    let patched = world.patch(&path, with(read(), fields));
+    assert_eq!(patched.data()["schedule"], json!({ "schedule_type": "TIME_OF_DAY", "time_of_day": "03:00" }));
+    assert_eq!(world.patch(&path, read()).data()["schedule"], patched.data()["schedule"]);
+    world.patch(&path, json!({ "schedule": hourly, "sync_frequency": 15 })).refused(
+        400,
+        "InvalidInput",
+        &["schedule", "twice"],
+    );
 }
 
 #[test]

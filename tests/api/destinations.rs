@@ -33,6 +33,11 @@ fn a_partial_patch_keeps_the_rest() {
     assert_eq!(patched.data()["config"], json!({ "bucket": "b", "token": "******" }));
     let record = block_on(world.services.control.destination(&group)).unwrap().unwrap();
     assert_eq!(record.config.open().unwrap()["token"], "t0ken");
+    for (sent, shown) in
+        [("gcp_us_west1", "GCP_US_WEST1"), ("AWS_EU_WEST_1", "AWS_EU_WEST_1"), ("home", "home")]
+    {
+        assert_eq!(world.patch(&path, json!({ "region": sent })).data()["region"], shown);
+    }
     let broken = world.patch(&path, json!({ "config": { "bucket": "missing" } }));
     assert_eq!(broken.data()["setup_status"], "BROKEN");
     assert_eq!(world.post(&format!("{path}/test"), json!({})).data()["setup_tests"][0]["status"], "FAILED");
@@ -74,6 +79,9 @@ fn bad_destinations_are_refused_and_leave_nothing() {
     let mut agent = shelf(&group, json!({ "bucket": "b" }));
     agent["private_link_id"] = json!("x");
     post(agent).refused(400, "InvalidInput", &["private_link_id", "Leave it out"]);
+    let mut vault = shelf(&group, json!({ "bucket": "b" }));
+    vault["external_secrets_keys_config"] = json!({ "token": "path/in/vault" });
+    post(vault).refused(400, "InvalidInput", &["external_secrets_keys_config", "Leave it out"]);
     world.get(&format!("/v1/destinations/{group}")).refused(404, "NotFound_Destination", &[&group]);
 }
 

@@ -395,6 +395,7 @@ pub fn request(method: &str, path: &str, body: Option<Value>) -> ApiRequest {
             ("Content-Type".to_owned(), "application/json".to_owned()),
         ],
         body: body.map(|body| Bytes::from(body.to_string())).unwrap_or_default(),
+        vouched: false,
     }
 }
 

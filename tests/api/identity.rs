@@ -31,6 +31,12 @@ fn a_user_is_invited_until_their_key_is_used_and_refused_when_switched_off() {
         (data["invited"].clone(), data["verified"].clone(), data["logged_in_at"].is_null())
     };
     assert_eq!(state(), (json!(true), json!(false), true));
+    world.clock.advance_seconds(59 * 60);
+    assert_eq!(
+        world.get("/v1/users/owner").data()["logged_in_at"],
+        "2026-01-01T00:00:00.000000Z",
+        "asks just now"
+    );
     let made = world.post(&format!("{one}/api-key"), json!({}));
     assert_eq!(made.status, 201);
     let key = pair(&made);
@@ -93,6 +99,14 @@ fn users_are_checked_and_unique_and_the_owner_stays() {
         (&patched.data()["phone"], &patched.data()["role"]),
         (&json!("+1"), &json!("Account Analyst"))
     );
+    let pictured =
+        world.patch(&format!("/v1/users/{ada}"), json!({ "picture": "https://p.example/a", "phone": null }));
+    assert_eq!(
+        (&pictured.data()["phone"], &pictured.data()["picture"]),
+        (&json!(null), &json!("https://p.example/a"))
+    );
+    let cleared = world.patch(&format!("/v1/users/{ada}"), json!({ "picture": null }));
+    assert_eq!(cleared.data()["picture"], json!(null));
     assert_eq!(world.delete(&format!("/v1/users/{ada}/role")).status, 200);
     assert_eq!(world.get(&format!("/v1/users/{ada}")).data()["role"], "");
 }
@@ -161,10 +175,24 @@ fn memberships_of_users_and_teams_are_given_changed_listed_and_taken() {
     let add = json!({ "email": "Ada@example.com", "role": "Destination Reviewer" });
     assert_eq!(world.post(&format!("/v1/groups/{group}/users"), add).status, 200);
     let users = world.get(&format!("/v1/groups/{group}/users"));
+    let role_of = |email: &str| {
+        let users = world.get(&format!("/v1/groups/{group}/users"));
+        let users = users.data()["items"].as_array().unwrap().clone();
+        users.iter().find(|user| user["email"] == email).map(|user| user["role"].clone())
+    };
     assert_eq!(users.data()["items"].as_array().unwrap().len(), 2, "the owner and Ada");
+    assert_eq!(role_of("owner@localhost"), Some(json!("Account Administrator")));
+    assert_eq!(role_of("ada@example.com"), Some(json!("Destination Reviewer")));
     let stranger = json!({ "email": "x@example.com", "role": "Destination Reviewer" });
     world.post(&format!("/v1/groups/{group}/users"), stranger).refused(404, "NotFound_User", &["Invite"]);
-    assert_eq!(world.delete(&format!("/v1/groups/{group}/users/{ada}")).status, 200);
+    // The role in the account is another one, and gives way to the one in the group.
+    world.patch(&format!("/v1/users/{ada}"), json!({ "role": "Account Reviewer" }));
+    assert_eq!(role_of("ada@example.com"), Some(json!("Destination Reviewer")));
+    assert_eq!(world.get(&format!("/v1/users/{ada}")).data()["role"], "Account Reviewer");
+    let one = format!("/v1/groups/{group}/users/{ada}");
+    assert_eq!(world.delete(&one).status, 200);
+    assert_eq!(role_of("ada@example.com"), Some(json!("Account Reviewer")));
+    world.delete(&one).refused(404, "NotFound", &[&ada]);
 }
 
 #[test]
@@ -180,7 +208,10 @@ fn a_team_shares_its_roles_and_takes_them_away() {
     assert_eq!(status(), 403);
     world.post(&format!("/v1/teams/{team}/users"), json!({ "user_id": ada }));
     assert_eq!(status(), 200);
-    assert_eq!(world.get(&format!("{path}/users")).data()["items"].as_array().unwrap().len(), 2);
+    let users = world.get(&format!("{path}/users"));
+    assert_eq!(users.data()["items"].as_array().unwrap().len(), 2);
+    let roles = users.data()["items"].as_array().unwrap().iter().map(|user| user["role"].as_str().unwrap());
+    assert!(roles.into_iter().any(|role| role == "Destination Reviewer"), "the team's");
     assert_eq!(world.as_key(&key, "PATCH", &path, Some(json!({ "name": "x" }))).status, 403);
     assert_eq!(world.delete(&format!("/v1/teams/{team}/groups/{group}")).status, 200);
     assert_eq!(status(), 403);

@@ -8,6 +8,7 @@
 mod control_db;
 
 mod bad_input;
+mod certificates;
 mod clients;
 mod concurrent;
 mod connections;
@@ -33,4 +34,5 @@ mod secrets;
 mod shop;
 mod unavailable;
 mod validator;
+mod vault;
 mod webhooks;

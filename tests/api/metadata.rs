@@ -36,14 +36,46 @@ fn a_connector_type_describes_its_fields_with_one_type_each() {
     assert_eq!(config["type"], "object");
     assert_eq!(config["required"], json!(["host", "password", "schema_prefix"]));
     assert_eq!(config["properties"]["port"]["type"], "integer");
-    assert_eq!(config["properties"]["password"], json!({ "type": "string", "format": "password" }));
+    assert_eq!(
+        config["properties"]["password"],
+        json!({ "type": "string", "format": "password", "readonly": false, "nullable": false, "immutable": false })
+    );
+    let behaves =
+        |name: &str| (&config["properties"][name]["nullable"], &config["properties"][name]["immutable"]);
+    assert_eq!(behaves("port"), (&json!(true), &json!(false)));
+    assert_eq!(behaves("schema_prefix"), (&json!(false), &json!(true)));
     assert_eq!(config["properties"]["tunnel"]["properties"]["key"]["format"], "password");
     assert_eq!(config["properties"]["tokens"]["items"]["format"], "password");
-    assert!(!config.to_string().contains("$ref") && !config.to_string().contains("null"), "{config}");
+    let text = config.to_string();
+    assert!(!text.contains("$ref") && !text.contains("\"null\"") && !text.contains(":null"), "{config}");
     let mut stranger = request("GET", "/public/connector-types", None);
     stranger.headers.clear();
     let public = world.send(stranger);
     assert_eq!(public.data()["items"][0], *reply.data());
+}
+
+#[test]
+fn connector_types_are_found_under_their_older_names() {
+    let world = World::new();
+    let types = "/v1/metadata/connector-types";
+    for other in ["/v1/metadata/connectors", "/v1/metadata/connections"] {
+        assert_eq!(world.get(other).data(), world.get(types).data());
+        assert_eq!(world.get(&format!("{other}/shop")).data(), world.get(&format!("{types}/shop")).data());
+        world.get(&format!("{other}/fax")).refused(404, "NotFound_Service", &["fax"]);
+    }
+    let id = reloaded(&world);
+    assert_eq!(
+        world.get(&format!("/v1/metadata/connections/{id}/tables")).data(),
+        world.get(&format!("/v1/metadata/connectors/{id}/tables")).data()
+    );
+}
+
+#[test]
+fn features_are_those_that_every_sync_has() {
+    let reply = World::new().get("/v1/metadata/connector-types");
+    let features = reply.data()["items"][0]["supported_features"].as_array().unwrap();
+    let names = features.iter().map(|feature| feature["id"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names, ["DATA_BLOCKING", "COLUMN_HASHING", "RE_SYNC", "HISTORY", "API_CONFIGURABLE"]);
 }
 
 #[test]
@@ -55,6 +87,9 @@ fn every_real_connector_describes_its_fields_with_one_type_each() {
         for (name, field) in reply.data()["config"]["properties"].as_object().unwrap() {
             assert!(field["type"].is_string(), "{} {name}: {field}", connector.id);
         }
+        // What creating a connection refuses is refused by Terraform's plan already.
+        let required = reply.data()["config"]["required"].as_array().unwrap();
+        assert!(required.contains(&json!("schema_prefix")), "{}: {required:?}", connector.id);
     }
 }
 
@@ -98,7 +133,7 @@ fn schemas_tables_and_columns_point_at_each_other_on_pages_of_any_size() {
     ids.dedup();
     assert_eq!(ids.len(), 6 + 3 + 2);
     world.get(&format!("{path}/tables?cursor=nonsense")).refused(400, "InvalidInput", &["cursor"]);
-    world.get("/v1/metadata/connectors/none/tables").refused(404, "NotFound_Connection", &["none"]);
+    world.get("/v1/metadata/connectors/none/tables").refused(404, "NotFound_Connector", &["none"]);
 }
 
 #[test]

@@ -19,6 +19,22 @@ fn the_front_door_the_health_and_the_document_need_no_key() {
 }
 
 #[test]
+fn a_worker_that_the_platform_vouches_for_is_the_owner_and_no_header_can_vouch() {
+    let world = World::new();
+    let mut vouched = request("GET", "/v1/account/info", None);
+    vouched.vouched = true;
+    vouched.headers.clear();
+    assert_eq!(world.send(vouched.clone()).data()["user_id"], "owner");
+    // Whoever shows a key is taken for whom it belongs to.
+    vouched.headers.push(("Authorization".into(), basic(KEY, "wrong")));
+    world.send(vouched).refused(401, "AuthFailed", &[]);
+    let mut forged = request("GET", "/v1/account/info", None);
+    forged.headers =
+        ["vouched", "props", "caller", "cf-worker"].map(|name| (name.into(), "owner".into())).into();
+    world.send(forged).refused(401, "AuthFailed", &["Missing authorization header"]);
+}
+
+#[test]
 fn every_other_path_needs_a_key_that_fits() {
     let world = World::new();
     let document = world.document().clone();

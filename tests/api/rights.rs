@@ -65,14 +65,14 @@ const EXPECTED: &[(&str, &[(&str, &str)])] = &[
 
 /// Ids that paths and bodies name.
 pub struct Cast {
-    group: String,
-    connection: String,
+    pub group: String,
+    pub connection: String,
     user: String,
     team: String,
     key: String,
     webhook: String,
     project: String,
-    transformation: String,
+    pub transformation: String,
 }
 
 pub fn cast(world: &World, name: &str) -> Cast {
@@ -123,7 +123,7 @@ impl Cast {
     fn body(&self, template: &str) -> Value {
         let id = if template.ends_with("/groups") { &self.group } else { &self.connection };
         json!({
-            "group_id": self.group, "id": id, "user_id": self.user, "role": "No Such Role", "service": "none",
+            "group_id": self.group, "connection_id": self.connection, "id": id, "user_id": self.user, "role": "No Such Role", "service": "none",
             "transformation_config": { "connection_ids": [self.connection], "project_id": self.project },
             "name": "", "email": "", "events": ["none"], "scope": 1, "state": 1, "force": "?", "schemas": 1,
             "enabled": "?", "exclude_mode": "?", "active": "?", "permissions": 1, "expiration_period": "?",
@@ -142,18 +142,16 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         _ => 'e',
     };
     Some(match parts.as_slice() {
-        [
-            "account" | "roles" | "private-links" | "proxy" | "hybrid-deployment-agents" | "certificates",
-            ..,
-        ] => return None,
+        ["account" | "roles" | "private-links" | "proxy" | "hybrid-deployment-agents", ..] => return None,
         [
             "external-secrets-managers" | "external-secrets-managers-entities" | "hvr" | "connector-sdk",
             ..,
         ] => return None,
         ["transformations", "package-metadata", ..] => return None,
         ["metadata", "connector-types", ..] => return None,
+        ["metadata", "connections"] | ["metadata", "connections", "{service}"] => return None,
         ["metadata", ..] => ("connections", 'r'),
-        ["system-keys", ..] | ["external-logging", "account", ..] => {
+        ["system-keys" | "vault", ..] | ["external-logging", "account", ..] => {
             ("account", if kind == 'r' { 'r' } else { 'm' })
         }
         ["external-logging"] => ("groups", if kind == 'r' { 'r' } else { 'm' }),
@@ -176,6 +174,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         ["destinations"] if kind != 'r' => ("groups", 'c'),
         ["connections"] if kind != 'r' => ("connections", 'c'),
         ["transformations" | "transformation-projects"] if kind != 'r' => ("transformations", 'c'),
+        ["certificates"] => ("connections", 'm'),
         ["connections" | "destinations", _, "certificates" | "fingerprints" | "connect-card", ..]
             if kind == 'e' =>
         {
@@ -280,6 +279,46 @@ fn nobody_lets_others_into_a_team_that_may_do_more_than_they() {
     join().refused(403, "Forbidden", &["role"]);
     assert_eq!(world.delete(&format!("/v1/teams/{}/groups/{}", cast.team, cast.group)).status, 200);
     assert_eq!(join().status, 201);
+}
+
+#[test]
+fn whoever_manages_a_group_gives_away_what_is_in_it_and_nothing_else() {
+    let world = World::new();
+    let (own, other) = (cast(&world, "own"), cast(&world, "other"));
+    let limited = |resource: &str, filter: Value| json!({ "resource_type": resource, "access_level": "MANAGE", "resource_filter": filter });
+    let made = world.post(
+        "/v1/system-keys",
+        json!({ "name": "boss", "permissions": [
+            { "resource_type": "ACCOUNT", "access_level": "MANAGE" },
+            { "resource_type": "TEAM", "access_level": "MANAGE" },
+            limited("CONNECTOR", json!({ "group_ids": [own.group] })),
+            limited("DESTINATION", json!({ "group_ids": [own.group] })),
+        ] }),
+    );
+    let key = KeyPair {
+        id: String::new(),
+        api_key: made.data()["key"].as_str().unwrap().to_owned(),
+        api_secret: fivetran_do::core::redact::Secret::new(made.data()["secret"].as_str().unwrap()),
+    };
+    for (cast, status) in [(&own, 201), (&other, 403)] {
+        let role = json!({ "id": cast.connection, "role": "Connector Administrator" });
+        assert_eq!(world.post(&format!("/v1/teams/{}/connections", cast.team), role).status, 201);
+        let member = Some(json!({ "user_id": cast.user }));
+        let reply = world.as_key(&key, "POST", &format!("/v1/teams/{}/users", cast.team), member);
+        assert_eq!(reply.status, status, "{}", reply.json);
+    }
+    for (permission, status) in [
+        (limited("CONNECTOR", json!({ "ids": [own.connection] })), 201),
+        (limited("DESTINATION", json!({ "ids": [own.group] })), 201),
+        (limited("CONNECTOR", json!({ "ids": [own.connection, other.connection] })), 403),
+        (limited("CONNECTOR", json!({ "ids": ["none"] })), 403),
+        (limited("DESTINATION", json!({ "ids": [other.group] })), 403),
+        (limited("TRANSFORMATION", json!({ "ids": [own.transformation] })), 403),
+    ] {
+        let body = json!({ "name": permission.to_string(), "permissions": [permission] });
+        let reply = world.as_key(&key, "POST", "/v1/system-keys", Some(body));
+        assert_eq!(reply.status, status, "{}", reply.json);
+    }
 }
 
 #[test]

@@ -112,6 +112,12 @@ fn bad_schema_edits_are_refused_and_change_nothing() {
             vec!["schema_change_handling", "BLOCK_ALL"],
         ),
         (json!({ "is_type_locked": true }), 400, "InvalidInput", vec!["is_type_locked"]),
+        (
+            table(json!({ "row_filter": { "name": "germans", "column_clauses": [] } })),
+            400,
+            "InvalidInput",
+            vec!["schemas.Public.tables.Users.row_filter"],
+        ),
     ];
     for (body, status, code, says) in cases {
         world.patch(&path, body).refused(status, code, &says);
@@ -171,6 +177,37 @@ fn what_the_policy_leaves_out_stays_out_after_a_second_look() {
     }
     let settings = block_on(world.services.control.stream_settings(&id)).unwrap();
     assert_eq!(settings.streams.len(), 2);
+}
+
+#[test]
+fn a_new_schema_that_the_policy_leaves_out_is_off_until_a_person_switches_it_on() {
+    for policy in ["ALLOW_COLUMNS", "BLOCK_ALL"] {
+        let world = World::new();
+        let (_, path) = reloaded(&world);
+        world.patch(&path, json!({ "schema_change_handling": policy }));
+        world.db.execute("UPDATE connections SET succeeded_at = 1");
+        let look = |body: Value| {
+            let reply = world.post(&format!("{path}/reload"), body);
+            let switch = |schema: &str| reply.data()["schemas"][schema]["enabled"].clone();
+            (switch("Public"), switch("Late"))
+        };
+        offer(vec![table("Public", "Users", &[]), table("Late", "t", &[])]);
+        assert_eq!(look(json!({})), (json!(true), json!(false)), "{policy}");
+        let tables = json!({ "enabled": true, "tables": { "t": { "enabled": true } } });
+        let on = world.patch(&format!("{path}/Late"), tables);
+        assert_eq!(on.data()["schemas"]["Late"]["enabled"], true);
+        assert_eq!(on.data()["schemas"]["Late"]["tables"]["t"]["enabled"], true);
+        // Now it is known, and gone from the source or not, it stays as it was set.
+        assert_eq!(look(json!({})).1, true);
+        offer(vec![table("Public", "Users", &[])]);
+        look(json!({}));
+        offer(vec![table("Public", "Users", &[]), table("Late", "t", &[])]);
+        assert_eq!(look(json!({})).1, true);
+        offer(vec![table("Public", "Users", &[]), table("Later", "t", &[])]);
+        look(json!({}));
+        world.post(&format!("{path}/reload"), json!({ "exclude_mode": "INCLUDE" }));
+        assert_eq!(world.get(&path).data()["schemas"]["Later"]["enabled"], true);
+    }
 }
 
 #[test]

@@ -116,6 +116,10 @@ fn bad_vault_keys_are_named() {
         ("k.1:AAAA", "key id"),
         ("k1:%%%", "'k1' is not base64"),
         ("k1:AAAA", "3 bytes, not 32"),
+        (
+            "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=,k1:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=",
+            "'k1' is there twice",
+        ),
     ] {
         let error = Vault::new(&Secret::new(keys), Rc::new(TestRandom)).unwrap_err();
         assert_eq!(error.field_name(), Some("FIVETRAN_VAULT_KEYS"));

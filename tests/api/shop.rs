@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use fivetran_do::connectors::registry::ConnectorType;
-use fivetran_do::connectors::{BatchSink, SetupTest, SetupTestStatus, Source, StreamRequest};
+use fivetran_do::connectors::{BatchSink, Presented, SetupTest, SetupTestStatus, Source, StreamRequest};
 use fivetran_do::core::catalog::{Catalog, ChangeTracking, Column, Stream, StreamName};
 use fivetran_do::core::redact::Secret;
 use fivetran_do::core::run::{Chunk, ChunkId, Cursor, Fence, StreamPlan};
@@ -70,6 +70,8 @@ struct ShelfConfig {
 thread_local! {
     /// What discovery finds.
     pub static CATALOG: RefCell<Catalog> = RefCell::default();
+    /// The certificate the shop shows, and whether the platform trusts it.
+    pub static SHOWN: RefCell<Option<(Vec<u8>, bool)>> = RefCell::default();
     /// Runs during the next check: what others do meanwhile.
     pub static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = RefCell::default();
 }
@@ -103,6 +105,16 @@ impl Source for Shop {
             (SetupTestStatus::Passed, "")
         };
         vec![SetupTest { title: "Authenticating".to_owned(), status, message: message.to_owned() }]
+    }
+
+    async fn certificate(&self) -> Result<Presented> {
+        Ok(match SHOWN.with_borrow(Clone::clone) {
+            None => Presented::Nothing("The shop has no TLS"),
+            Some((der, trusted)) => {
+                let error = || Error::new(ErrorKind::SourceConfig, "The handshake failed");
+                Presented::Certificate { der, distrust: (!trusted).then(error) }
+            }
+        })
     }
 
     async fn discover(&self) -> Result<Catalog> {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::harness::{World, request};
 
 fn project(group: &str) -> Value {
-    json!({ "group_id": group, "type": "DBT_CORE", "run_tests": true, "project_config": {
+    json!({ "group_id": group, "type": "DBT_CORE", "run_tests": false, "project_config": {
         "dbt_version": "1.9", "default_schema": "marts", "git_remote_url": "git@github.com:a/b.git", "threads": "4",
         "environment_vars": ["DBT_TARGET=x"] } })
 }
@@ -23,10 +23,10 @@ fn what_there_is_none_of_lists_empty_is_not_found_and_is_refused_with_the_reason
         json!({ "group_id": group, "service": "shelf", "config": { "bucket": "b" } }),
     );
     let connection = world.connection(&group, "shop");
-    let certificates = format!("/v1/connectors/{connection}/certificates");
+    let certificates = format!("/v1/destinations/{group}/certificates");
     let fingerprints = format!("/v1/destinations/{group}/fingerprints");
     for (path, kind, says) in [
-        (certificates.as_str(), "NotFound_Certificate", "Hyperdrive"),
+        (certificates.as_str(), "NotFound_Certificate", "bindings"),
         (fingerprints.as_str(), "NotFound_Fingerprint", "SSH"),
         ("/v1/private-links", "NotFound_PrivateLink", "Tunnel"),
         ("/v1/proxy", "NotFound_ProxyAgent", "proxy"),
@@ -43,7 +43,6 @@ fn what_there_is_none_of_lists_empty_is_not_found_and_is_refused_with_the_reason
     for (path, says) in [
         (format!("/v1/connections/{connection}/connect-card"), "Connect Card"),
         ("/v1/hvr/register-hub".to_owned(), "HVR"),
-        ("/v1/certificates".to_owned(), "Certificates"),
     ] {
         world.post(&path, json!({})).refused(400, "NotSupported", &[says]);
     }
@@ -153,6 +152,7 @@ fn definitions_that_could_never_run_are_refused_with_the_field() {
     let projects = "/v1/transformation-projects";
     for (pointer, value, says) in [
         ("/group_id", json!(null), "group_id"),
+        ("/run_tests", json!(true), "run_tests"),
         ("/type", json!("QUICKSTART"), "type"),
         ("/type", json!("COALESCE"), "type"),
         ("/project_config", json!({}), "project_config.dbt_version"),
@@ -183,6 +183,24 @@ fn definitions_that_could_never_run_are_refused_with_the_field() {
             "InvalidInput",
             &[says],
         );
+    }
+    let connection = world.connection(&world.group("Sea"), "elsewhere");
+    let mine = world.connection(&group, "shop");
+    let integrated = |names: Value| {
+        let mut schedule = json!({ "schedule_type": "INTEGRATED" });
+        schedule.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
+        with(transformation(id), "/schedule", schedule)
+    };
+    let kept = world.post("/v1/transformations", integrated(json!({ "connection_ids": [mine] })));
+    let path = format!("/v1/transformations/{}", kept.data()["id"].as_str().unwrap());
+    for (names, says) in [
+        (json!({ "connection_ids": [mine, "none"] }), "schedule.connection_ids[1]"),
+        (json!({ "connection_ids": [connection] }), "schedule.connection_ids[0]"),
+        (json!({ "transformation_ids": ["none"] }), "schedule.transformation_ids[0]"),
+    ] {
+        let body = integrated(names);
+        world.post("/v1/transformations", body.clone()).refused(400, "InvalidInput", &[says]);
+        world.patch(&path, json!({ "schedule": body["schedule"] })).refused(400, "InvalidInput", &[says]);
     }
     world.post("/v1/transformations", transformation("none")).refused(
         404,

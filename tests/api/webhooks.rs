@@ -511,7 +511,7 @@ fn log_services_that_could_not_work_are_refused_and_a_failing_test_says_why() {
     }
     world
         .post("/v1/external-logging", json!({ "service": "datadog_log", "config": { "api_key": SECRET } }))
-        .refused(404, "NotFound_Group", &[]);
+        .refused(400, "InvalidInput", &["group_id", path]);
     world.get(path).refused(404, "NotFound_LogService", &[]);
     world.post(path, json!({ "service": "datadog_log", "config": { "api_key": SECRET } }));
     world.internet.answer_with([403]);

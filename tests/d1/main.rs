@@ -16,6 +16,7 @@ mod history;
 mod http;
 mod limits;
 mod publishing;
+mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;

@@ -167,8 +167,6 @@ async fn i7_everything_else_widens_into_its_text() {
     assert_eq!(widened(ColumnType::NaiveDatetime, to, values).await, [text("1970-01-01T00:00:00.000001")]);
     let values: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone(UTC));
     assert_eq!(widened(ColumnType::UtcDatetime, to, values).await, [text("1970-01-01T00:00:00.000001Z")]);
-    let values: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(b"\x00\xff"), None]));
-    assert_eq!(widened(ColumnType::Binary, to, values).await, [text("\\x00ff"), Null]);
     let values: ArrayRef = Arc::new(StringArray::from(vec!["{\"a\": 1}"]));
     assert_eq!(widened(ColumnType::Json, to, values).await, [text("{\"a\": 1}")]);
     let values: ArrayRef = Arc::new(Date32Array::from(vec![Some(-719_529), Some(i32::MAX), None]));
@@ -176,6 +174,62 @@ async fn i7_everything_else_widens_into_its_text() {
         widened(ColumnType::NaiveDate, ColumnType::NaiveDatetime, values).await,
         [text("-000001-12-31T00:00:00.000000"), text("infinity"), Null]
     );
+}
+
+/// What the values are as text everywhere else.
+fn text_form(kind: ColumnType, values: &ArrayRef) -> Vec<Value> {
+    let mut texts = Vec::new();
+    let spelled = fivetran_do::core::text::for_each_row(values, kind, |value| {
+        texts.push(value.map_or(Null, |value| Text(String::from_utf8(value.to_vec()).unwrap())));
+        Ok(())
+    });
+    spelled.unwrap();
+    texts
+}
+
+#[tokio::test]
+async fn i7_bytes_become_the_text_they_are_everywhere() {
+    let bytes = |length: usize| (0..length).map(|at| (at * 89 + at / 256) as u8).collect::<Vec<_>>();
+    let lengths = (0..50).chain([3_071, 3_072, 3_073, 6_145, 100_000]);
+    let all = lengths.map(|length| Some(bytes(length))).chain([None, Some(vec![0; 4]), Some(vec![0xff; 5])]);
+    let all = all.collect::<Vec<_>>();
+    let values: ArrayRef = Arc::new(BinaryArray::from_opt_vec(all.iter().map(Option::as_deref).collect()));
+    let found = widened(ColumnType::Binary, ColumnType::String, values.clone()).await;
+    assert_eq!(found[2], text("AFk="));
+    assert!(found == text_form(ColumnType::Binary, &values));
+}
+
+#[tokio::test]
+async fn a_table_of_many_bytes_becomes_text_step_by_step() {
+    // More than a step may cost, in rows that cost very differently.
+    let sizes = [1_000_000, 10, 1_400_000, 1_300_000, 0, 1_400_000, 3];
+    let all = sizes.iter().map(|size| Some(vec![7_u8; *size])).collect::<Vec<_>>();
+    let values: ArrayRef = Arc::new(BinaryArray::from_opt_vec(all.iter().map(Option::as_deref).collect()));
+    let found = widened(ColumnType::Binary, ColumnType::String, values.clone()).await;
+    assert!(found == text_form(ColumnType::Binary, &values));
+}
+
+#[tokio::test]
+async fn i7_dates_of_any_year_become_the_text_they_are_everywhere() {
+    let days = [0, -719_528, -719_529, -719_528 - 366 * 12_345, 2_932_896, 2_932_897, 2_145_042_905];
+    let days = days.into_iter().chain([i32::MAX, -i32::MAX]).map(Some).chain([None]).collect::<Vec<_>>();
+    let instant = |day: &Option<i32>| {
+        day.map(|day| match day {
+            i32::MAX => i64::MAX,
+            day if day == -i32::MAX => -i64::MAX,
+            day => i64::from(day % 100_000_000) * 86_400_000_000 + 1,
+        })
+    };
+    let instants = || TimestampMicrosecondArray::from(days.iter().map(instant).collect::<Vec<_>>());
+    let zoned: ArrayRef = Arc::new(instants().with_timezone(UTC));
+    for (kind, values) in [
+        (ColumnType::NaiveDate, Arc::new(Date32Array::from(days.clone())) as ArrayRef),
+        (ColumnType::NaiveDatetime, Arc::new(instants()) as ArrayRef),
+        (ColumnType::UtcDatetime, zoned),
+    ] {
+        let found = widened(kind, ColumnType::String, values.clone()).await;
+        assert_eq!(found, text_form(kind, &values), "{kind:?}");
+    }
 }
 
 #[tokio::test]

@@ -135,6 +135,19 @@ test("ALLOW_COLUMNS takes new columns and leaves new tables out", async () => {
   assert.deepEqual((await world.synced(id)).tables.map(({ table }) => table).sort(), ["a", "b"]);
 });
 
+test("ALLOW_COLUMNS leaves a new schema off, until a person switches it on", async () => {
+  await query("CREATE SCHEMA early; CREATE TABLE early.a (id integer PRIMARY KEY); INSERT INTO early.a VALUES (1)");
+  const config = { schema_prefix: "c_early", schemas: ["early", "late"] };
+  const { id } = await world.connection(groups.r2, { schema_change_handling: "ALLOW_COLUMNS", config });
+  await world.synced(id);
+  await query("CREATE SCHEMA late; CREATE TABLE late.b (id integer PRIMARY KEY); INSERT INTO late.b VALUES (1)");
+  assert.deepEqual((await world.synced(id)).tables.map(({ table }) => table), ["a"]);
+  const { schemas } = await world.ok("GET", `/v1/connections/${id}/schemas`);
+  assert.deepEqual([schemas.early.enabled, schemas.late.enabled], [true, false]);
+  await world.ok("PATCH", `/v1/connections/${id}/schemas/late`, { enabled: true, tables: { b: { enabled: true } } });
+  assert.deepEqual((await world.synced(id)).tables.map(({ table }) => table).sort(), ["a", "b"]);
+});
+
 test("BLOCK_ALL leaves new columns out as well, until a person switches them on", async () => {
   await query("CREATE SCHEMA block; CREATE TABLE block.a (id integer PRIMARY KEY, known text); INSERT INTO block.a VALUES (1, 'k')");
   const [{ id }] = await both("block", { schema_change_handling: "BLOCK_ALL" });

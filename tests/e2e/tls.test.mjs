@@ -2,7 +2,8 @@
 // NODE_EXTRA_CA_CERTS, as a company would trust its own on a laptop.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -49,6 +50,19 @@ for (const sslmode of ["require", "verify-full", "prefer"]) {
   });
 }
 
+test("a certificate that the runtime trusts can be approved, and only the one that the server shows", async () => {
+  const made = await connect("approved", { sslmode: "require", host: "localhost", tables: ["public.t"] });
+  const pem = readFileSync((await world.pg.query("SHOW ssl_cert_file")).rows[0].ssl_cert_file, "utf8");
+  const { raw, fingerprint256 } = new X509Certificate(pem);
+  const url = `/v1/connections/${made.id}/certificates`;
+  const body = { hash: fingerprint256, encoded_cert: raw.toString("base64") };
+  const approved = await world.ok("POST", url, body);
+  assert.equal(approved.sha256, fingerprint256.replaceAll(":", "").toLowerCase());
+  assert.deepEqual((await world.ok("GET", url)).items, [approved]);
+  await world.ok("DELETE", `${url}/${encodeURIComponent(fingerprint256)}`);
+  await world.synced(made.id);
+});
+
 test("sslmode disable moves them in clear, and the setup test says so", async () => {
   const made = await connect("disable", { sslmode: "disable", tables: ["public.t"] });
   assert.equal(tests(made)[TLS].status, "WARNING");
@@ -85,5 +99,10 @@ test("a certificate of an authority nobody trusts, or of another host, is refuse
     assert.match(message, /config\.sslmode/);
     assert.match(message, /certificate/);
     assert.match(message, /Hyperdrive|sslmode to disable/);
+    const { raw, fingerprint256 } = new X509Certificate(readFileSync(cert));
+    const approval = { hash: fingerprint256, encoded_cert: raw.toString("base64") };
+    const answer = await world.service.api("POST", `/v1/connections/${made.id}/certificates`, approval);
+    assert.deepEqual([answer.status, answer.body.code], [400, "NotSupported"], JSON.stringify(answer.body));
+    assert.match(answer.body.message, /does not trust/);
   }
 });

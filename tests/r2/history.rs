@@ -166,6 +166,32 @@ fn i3_any_syncs_and_deaths_leave_the_history_of_the_rules_in_every_format() {
     }
 }
 
+#[test]
+fn a_history_of_many_small_syncs_is_merged_and_reads_the_same() {
+    let mut runner = TestRunner::default();
+    let (mut folders, mut ends) = (Vec::new(), Vec::new());
+    for case in 0..4 {
+        let (bucket, destination) = lake();
+        let mut model = Model::default();
+        for number in 1..=80 {
+            let mut sync = syncs().new_tree(&mut runner).unwrap().current().swap_remove(0);
+            // Long stretches of changes, with full loads and without a column in between.
+            sync.full = number == 1 || number == 37 + case;
+            sync.color = !(20..25).contains(&number);
+            sync.chunks.truncate(2);
+            play(&bucket, &*destination, number, &sync);
+            model.sync(synced_at(number), &sync);
+        }
+        let parts = parts(&bucket);
+        assert!(parts.len() < 60 && parts.iter().any(|path| path.contains("merged")), "{parts:?}");
+        folders.push(on_disk(&bucket, "merged"));
+        ends.push(model);
+    }
+    for (versions, model) in versions_in(&folders).iter().zip(ends) {
+        assert_eq!(in_words(versions), in_words(&model.versions()));
+    }
+}
+
 /// Syncs that many times, dying after that many operations of the last.
 fn dying_in_the_last(format: &str, syncs: &[Sync], operations: u64) -> (Rc<MemoryBucket>, bool) {
     let (bucket, destination) = lake_of(format);

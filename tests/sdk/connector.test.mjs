@@ -221,6 +221,17 @@ test("waiting can be left out, limited and aborted, and the sync goes on", async
   assert.deepEqual(heard, []);
 });
 
+test("a sync waits for the run that it started, though others started one after it", async (t) => {
+  const runs = [undefined, { tables: [tableOf("orders", 7)] }, { state: "RUNNING", phase: "reading", tables: [tableOf("orders", 1)] }];
+  const service = await memoryService(t, { run: (number) => runs[number] });
+  const connector = client(service).createConnector(shop());
+  const { id } = await connector.ensure();
+  // Between the answer that names the run and the first look at it.
+  service.afterStart = () => service.runs.set(id, { id: "run-2", looks: [runs[2]], at: 0 });
+  const { runId, status, rowsSynced } = await connector.sync();
+  assert.deepEqual({ runId, status, rowsSynced }, { runId: "run-1", status: "succeeded", rowsSynced: 7 });
+});
+
 test("a handle whose connection was deleted elsewhere makes it again", async (t) => {
   const service = await memoryService(t);
   const connector = client(service).createConnector(shop());

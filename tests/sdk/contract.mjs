@@ -15,9 +15,12 @@ export const ANSWERS = [
   ["Destination", "get /v1/destinations/{destination_id}"],
   ["Connection", "get /v1/connections/{connection_id}"],
   ["ConnectionState", "get /v1/connections/{connection_id}/state"],
+  ["Certificate", "get /v1/connections/{connection_id}/certificates/{hash}"],
   ["SchemaConfig", "get /v1/connections/{connection_id}/schemas"],
   ["Run", "get /v1/connections/{connection_id}/runs/{run_id}"],
   ["RunProgress", "get /v1/connections/{connection_id}/progress", "run"],
+  ["StartedSync", "post /v1/connections/{connection_id}/sync"],
+  ["StartedSync", "post /v1/connections/{connection_id}/resync"],
   ["Reconciliation", "post /v1/connections/{connection_id}/reconcile"],
   ["Page<LogEvent>", "get /v1/connections/{connection_id}/logs"],
   ["Page<SchemaVersion>", "get /v1/connections/{connection_id}/schema-versions"],
@@ -41,6 +44,8 @@ export const ANSWERS = [
   ["TeamMember", "get /v1/teams/{team_id}/users/{user_id}"],
   ["Page<Role>", "get /v1/roles"],
   ["SystemKey", "get /v1/system-keys/{key_id}"],
+  ["{ items: VaultKey[] }", "get /v1/vault/keys"],
+  ["Resealed", "post /v1/vault/reseal"],
 ];
 
 /** Bodies. The service takes more of Fivetran's fields than the SDK offers. */
@@ -54,6 +59,7 @@ export const BODIES = [
   ["{ scope?: Scope }", "post /v1/connections/{connection_id}/resync"],
   ["{ force?: boolean }", "post /v1/connections/{connection_id}/sync"],
   ["ReconcileRequest", "post /v1/connections/{connection_id}/reconcile"],
+  ["NewCertificate", "post /v1/connections/{connection_id}/certificates"],
   ["SchemaConfigPatch", "patch /v1/connections/{connection_id}/schemas"],
   ["NewWebhook", "post /v1/webhooks/group/{group_id}"],
   ["WebhookPatch", "patch /v1/webhooks/{webhook_id}"],
@@ -72,6 +78,7 @@ export const BODIES = [
   ["Pick<TeamMember, 'role'>", "patch /v1/teams/{team_id}/users/{user_id}"],
   ["NewSystemKey", "post /v1/system-keys"],
   ["SystemKeyPatch", "patch /v1/system-keys/{key_id}"],
+  ["{ cursor?: string }", "post /v1/vault/reseal"],
   ["{ expiration_period?: KeyPeriod }", "post /v1/system-keys/{key_id}/rotate"],
 ];
 

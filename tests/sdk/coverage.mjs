@@ -5,6 +5,7 @@ import { Fivetran } from "../../dist/sdk/index.js";
 /** Operations without a method, and why. What the service only refuses or has none of is told by its summary. */
 export const WITHOUT_A_METHOD = {
   "another name of an operation that has one": [
+    "post /v1/certificates",
     "post /v1/connections/{connection_id}/force",
     "post /v1/connections/{connection_id}/schemas/tables/resync",
     "post /v1/connections/{connection_id}/schemas/{schema}/tables/{table}/resync",

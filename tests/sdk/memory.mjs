@@ -33,6 +33,13 @@ export async function memoryService(t, { beforeCreate = () => {}, afterList = ()
     const number = (service.started += 1);
     const looks = run(number);
     runs.set(connection.id, { id: `run-${number}`, looks: [looks].flat(), at: 0 });
+    service.afterStart?.();
+    return success({ run_id: `run-${number}` });
+  };
+
+  const shown = (id, look) => {
+    const ended_at = look.state === "RUNNING" ? null : "2026-01-01T00:00:10.000000Z";
+    return { id, state: "SUCCESSFUL", phase: "done", started_at: "2026-01-01T00:00:00.000000Z", ended_at, tables: [], error: null, ...look };
   };
 
   const routes = {
@@ -96,31 +103,24 @@ export async function memoryService(t, { beforeCreate = () => {}, afterList = ()
       connections.splice(connections.indexOf(one), 1);
       return success();
     },
-    "POST connections/*/sync": ({ one }) => {
-      start(one);
-      return success();
-    },
-    "POST connections/*/resync": ({ one }) => {
-      start(one);
-      return success();
-    },
+    "POST connections/*/sync": ({ one }) => start(one),
+    "POST connections/*/resync": ({ one }) => start(one),
+    "GET connections/*/runs": ({ runId }) => success(shown(runId, [run(Number(runId.slice(4)))].flat().at(-1))),
     "GET connections/*/progress": ({ id }) => {
       const live = runs.get(id);
       if (!live) return success({ run: null });
       const look = live.looks[Math.min(live.at, live.looks.length - 1)];
       live.at += 1;
-      const ended_at = look.state === "RUNNING" ? null : "2026-01-01T00:00:10.000000Z";
-      const shape = { id: live.id, state: "SUCCESSFUL", phase: "done", started_at: "2026-01-01T00:00:00.000000Z", ended_at, tables: [], error: null };
-      return success({ run: { ...shape, ...look } });
+      return success({ run: shown(live.id, look) });
     },
   };
 
   const server = await scripted(t, ({ method, url, body }) => {
-    const [, , collection, id, action] = url.pathname.split("/");
+    const [, , collection, id, action, runId] = url.pathname.split("/");
     const key = [collection, id && "*", action].filter(Boolean).join("/");
     const one = connections.find((connection) => connection.id === id);
     if (collection === "connections" && id && !one) return missing("Connection");
-    return routes[`${method} ${key}`]({ url, body, id, one });
+    return routes[`${method} ${key}`]({ url, body, id, one, runId });
   });
   return Object.assign(service, { url: server.url, requests: server.requests });
 }

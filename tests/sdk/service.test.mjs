@@ -11,7 +11,12 @@ let postgres;
 let service;
 
 before(async () => {
-  [postgres, service] = await Promise.all([startPostgres(), startService()]);
+  // Bindings to the service, as other Workers have them, by what they say of the Worker that calls.
+  const configure = (worker) => {
+    const binding = (props) => ({ name: worker.name, ...(props && { props }) });
+    worker.serviceBindings = { OWNERS: binding({ caller: "owner" }), STRANGERS: binding({ caller: "stranger" }), BARE: binding() };
+  };
+  [postgres, service] = await Promise.all([startPostgres(), startService({ configure })]);
   await postgres.query(`
     CREATE SCHEMA shop;
     CREATE TABLE shop.orders (id bigint PRIMARY KEY, amount numeric(12,2), note text);
@@ -29,6 +34,19 @@ const definition = (more = {}) => ({
   ...more,
 });
 const inD1 = async (sql) => (await (await service.d1("ANALYTICS_DB")).prepare(sql).all()).results;
+
+test("a service binding needs no key if it vouches for its Worker, and only then", async () => {
+  const { OWNERS, STRANGERS, BARE } = await service.mf.getBindings();
+  const { account_id, user_id } = await new Fivetran({ fetcher: OWNERS }).account.info();
+  assert.deepEqual({ account_id, user_id }, { account_id: "account", user_id: "owner" });
+  for (const fetcher of [STRANGERS, BARE]) {
+    await assert.rejects(new Fivetran({ fetcher }).account.info(), /vouches for nobody/);
+    const { apiKey, apiSecret } = service;
+    assert.equal((await new Fivetran({ fetcher, apiKey, apiSecret }).account.info()).account_id, "account");
+  }
+  await assert.rejects(new Fivetran({ fetcher: OWNERS, apiKey: "wrong", apiSecret: "wrong" }).account.info(), sdk.AuthenticationError);
+  assert.equal((await fetch(`${service.url}/v1/account/info`)).status, 401);
+});
 
 test("a connector moves a table to D1, then its changes, then marks what was deleted", async () => {
   const fivetran = client();

@@ -97,6 +97,15 @@ test("a try that takes too long is a TimeoutError", async (t) => {
   assert.match(error.message, /30 ms/);
 });
 
+test("a page that takes too long is a TimeoutError, and a caller's signal ends a listing", async (t) => {
+  const server = await scripted(t, () => ({ hang: true }));
+  const fivetran = client(server, { retry: { retries: 0 } });
+  for (const list of [fivetran.groups, fivetran.webhooks, fivetran.users, fivetran.roles]) {
+    await assert.rejects(list.list({ timeoutMs: 30 }).all(), sdk.TimeoutError);
+  }
+  await assert.rejects(fivetran.connections.list({ signal: AbortSignal.timeout(30) }).all(), { name: "TimeoutError", message: /aborted due to timeout/ });
+});
+
 test("the caller's signal ends a request and a wait between tries with its own reason", async (t) => {
   const server = await scripted(t, ({ count }) => (count === 1 ? { hang: true } : failure(503, "Busy", "Busy.")));
   const reason = new Error("changed my mind");
@@ -156,6 +165,24 @@ test("a service binding is called as a method, and needs no base URL", async () 
   };
   const fivetran = new Fivetran({ apiKey: "k", apiSecret: "s", fetcher: binding });
   assert.equal((await fivetran.account.info()).account_id, "bound");
+});
+
+test("a service binding that vouches for its Worker needs no key, and one that does not says what to do", async () => {
+  const sent = [];
+  const binding = (answer) => ({ fetch: async (_url, { headers }) => (sent.push(headers), answer()) });
+  const vouching = binding(() => Response.json({ code: "Success", data: { account_id: "bound" } }));
+  assert.equal((await new Fivetran({ fetcher: vouching }).account.info()).account_id, "bound");
+  assert.ok(!("authorization" in sent[0]));
+  const refusing = binding(() => Response.json({ code: "AuthFailed", message: "Missing authorization header" }, { status: 401 }));
+  await assert.rejects(new Fivetran({ fetcher: refusing }).account.info(), (error) => {
+    assert.ok(error instanceof sdk.AuthenticationError);
+    assert.match(error.message, /props = \{ caller = "owner" \}.*apiKey/);
+    return error.status === 401 && error.code === "AuthFailed";
+  });
+  // A variable that is not set is a mistake, not a wish to go without.
+  assert.throws(() => new Fivetran({ fetcher: vouching, apiKey: "k", apiSecret: undefined }), /apiKey and apiSecret/);
+  assert.throws(() => new Fivetran({ fetcher: vouching, apiKey: "", apiSecret: "" }), /apiKey and apiSecret/);
+  assert.throws(() => new Fivetran({ baseUrl: "https://fivetran.example" }), /apiKey and apiSecret/);
 });
 
 test("a base URL may end in /v1 or a slash, and a wrong one is refused at once", async (t) => {

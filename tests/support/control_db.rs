@@ -40,6 +40,21 @@ impl ControlDb {
         dump
     }
 
+    /// Every column that is named so, as `table.column`, with its texts.
+    pub fn columns(&self, suffix: &str) -> Vec<(String, Vec<String>)> {
+        let sql = "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c \
+            WHERE t.type = 'table' AND c.name LIKE '%' || ?1 ORDER BY 1, 2";
+        let mut named = self.sqlite.prepare(sql).unwrap();
+        let named = named.query_map([suffix], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        let texts = |(table, column): (String, String)| {
+            let sql = format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL");
+            let mut found = self.sqlite.prepare(&sql).unwrap();
+            let found = found.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            (format!("{table}.{column}"), found)
+        };
+        named.unwrap().map(Result::unwrap).map(texts).collect()
+    }
+
     pub fn execute(&self, sql: &str) {
         self.sqlite.execute_batch(sql).unwrap();
     }

@@ -118,12 +118,18 @@ pub fn finish<T>(future: impl Future<Output = T>, borders: usize) -> T {
     panic!("still not finished after {borders} borders")
 }
 
+/// A key of the vault: a world seals with the first and opens what the second has sealed.
+pub fn vault_key(number: u8) -> String {
+    let letter = char::from(b'A' + number).to_string();
+    format!("k{number}:{}A=", letter.repeat(42))
+}
+
 impl World {
     pub fn new(registry: Registry) -> Self {
         let control = Rc::new(SqliteDatabase::reused("control", fivetran_do::control::SCHEMA));
         let now = Rc::new(Cell::new(1_800_000_000_000_000));
         let seed = Rc::new(Cell::new(1));
-        let keys = Secret::new(format!("k1:{}", "A".repeat(43) + "="));
+        let keys = Secret::new(format!("{},{}", vault_key(1), vault_key(2)));
         // Its own handles on clock and randomness: a world that held itself would never be dropped.
         let outside = Rc::new(Outside { now: now.clone(), seed: seed.clone() });
         let db = Rc::new(Bordered(control.clone()));

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::connections::asks_for_something;
 use crate::api::access::Needs;
 use crate::api::config::{self, CheckedConfig};
 use crate::api::cursor::Items;
@@ -163,12 +164,17 @@ struct Unsupported {
     proxy_agent_id: Option<String>,
     /// Not supported: leave it out.
     external_secrets_manager_id: Option<String>,
+    /// Not supported: leave it out.
+    external_secrets_keys_config: Option<Map<String, Value>>,
 }
 
 impl Unsupported {
     fn refuse(&self) -> ApiResult<()> {
         if self.networking_method.as_deref().is_some_and(|method| method != "Directly") {
             return Err(ApiError::unsupported("networking_method", "Use Directly"));
+        }
+        if asks_for_something(self.external_secrets_keys_config.as_ref()) {
+            return Err(ApiError::unsupported("external_secrets_keys_config", "Leave it out"));
         }
         let fields = [
             ("hybrid_deployment_agent_id", &self.hybrid_deployment_agent_id),
@@ -185,6 +191,16 @@ impl Unsupported {
 
 async fn found(services: &Services, id: &str) -> ApiResult<DestinationRecord> {
     services.control.destination(id).await?.ok_or_else(|| ApiError::not_found("Destination", id))
+}
+
+/// Clients send Fivetran's labels in lower case, too, and know them only in upper case. Others are their sender's own.
+fn normal_region(text: &str) -> String {
+    let label = text.to_ascii_uppercase();
+    if ["GCP_", "AWS_", "AZURE_"].iter().any(|cloud| label.starts_with(cloud)) {
+        label
+    } else {
+        text.to_owned()
+    }
 }
 
 /// `+2`, `2` and `02` are one offset, written `+2`.
@@ -240,7 +256,7 @@ async fn create(
         service: new.service,
         config: config.clear,
         config_public: config.public,
-        region: new.region.unwrap_or_else(|| "GCP_US_EAST4".to_owned()),
+        region: normal_region(new.region.as_deref().unwrap_or("GCP_US_EAST4")),
         time_zone_offset,
         daylight_saving_time_enabled: new.daylight_saving_time_enabled.unwrap_or(false),
         setup_status,
@@ -265,7 +281,7 @@ async fn edit(
     for _ in 0..EDIT_ATTEMPTS {
         let mut destination = found(services, id).await?;
         if let Some(region) = &patch.region {
-            destination.region.clone_from(region);
+            destination.region = normal_region(region);
         }
         if let Some(offset) = &patch.time_zone_offset {
             destination.time_zone_offset = normal_offset(offset)?;

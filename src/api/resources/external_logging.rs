@@ -16,6 +16,7 @@ use crate::api::{Services, config};
 use crate::connectors::{SetupTest, SetupTestStatus};
 use crate::control::ObjectKind;
 use crate::control::receivers::{NewReceiver, Receiver};
+use crate::core::Error;
 use crate::core::access::{Access, Resource};
 use crate::delivery::{log_service, post, test_event};
 
@@ -190,7 +191,11 @@ async fn create_for_group(
     call: &Call<'_>,
     new: NewLog,
 ) -> ApiResult<Answer<LogDetails>> {
-    let group_id = new.group_id.clone().unwrap_or_default();
+    let group_id = new.group_id.clone().filter(|id| !id.is_empty()).ok_or_else(|| {
+        Error::invalid("This is required")
+            .field("group_id")
+            .remedy("Add it, or set the account's log service at /v1/external-logging/account")
+    })?;
     if services.control.group(&group_id).await?.is_none() {
         return Err(ApiError::not_found("Group", &group_id));
     }

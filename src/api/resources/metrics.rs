@@ -11,6 +11,7 @@ use crate::api::response::ApiResponse;
 use crate::api::router::{Answering, Method, Route, Run};
 use crate::control::Metrics;
 use crate::control::metrics::{EndedRuns, Waiting};
+use crate::core::access::Access;
 
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>, version 1.0.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,7 +22,13 @@ const STATES: [&str; 5] = ["SUCCESSFUL", "FAILURE", "FAILURE_WITH_TASK", "RESCHE
 pub(crate) fn routes() -> Vec<Route> {
     let run: Answering = |services| Box::pin(answer(services));
     let summary = "Counters and gauges in OpenMetrics text";
-    vec![Route::new(Method::Get, "/metrics", summary, Needs::DEPLOYMENT, (Run::Guarded(run), None, None))]
+    vec![Route::new(
+        Method::Get,
+        "/metrics",
+        summary,
+        Needs::deployment(Access::Read),
+        (Run::Guarded(run), None, None),
+    )]
 }
 
 async fn answer(services: &Services) -> ApiResult<ApiResponse> {

@@ -1,6 +1,7 @@
 //! The resources, one file or folder each. Adding one is a module with `routes()` and one line here.
 
 mod account;
+mod certificates;
 mod connections;
 mod destinations;
 mod external_logging;
@@ -18,6 +19,7 @@ mod teams;
 mod transformations;
 mod unavailable;
 mod users;
+mod vault;
 mod webhooks;
 
 use super::Services;
@@ -39,11 +41,13 @@ pub(crate) fn routes() -> Vec<Route> {
         destinations::routes(),
         connections::routes(),
         schemas::routes(),
+        certificates::routes(),
         runs::routes(),
         metadata::routes(),
         webhooks::routes(),
         external_logging::routes(),
         transformations::routes(),
+        vault::routes(),
         unavailable::routes(),
     ]
     .into_iter()

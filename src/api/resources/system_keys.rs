@@ -139,8 +139,8 @@ async fn found(services: &Services, call: &Call<'_>) -> ApiResult<SystemKey> {
 }
 
 /// Nobody makes, changes or renews a key that may do more than they may.
-fn must_cover(call: &Call<'_>, permissions: &[KeyPermission]) -> ApiResult<()> {
-    if call.caller.permissions.cover(&Permissions::from(permissions)) { Ok(()) } else { Err(forbidden()) }
+async fn must_cover(services: &Services, call: &Call<'_>, permissions: &[KeyPermission]) -> ApiResult<()> {
+    if call.covers(services, &Permissions::from(permissions)).await? { Ok(()) } else { Err(forbidden()) }
 }
 
 async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<KeyBody>>> {
@@ -162,7 +162,7 @@ async fn told(services: &Services, pair: KeyPair) -> ApiResult<KeyBody> {
 async fn create(services: &Services, call: &Call<'_>, new: NewKey) -> ApiResult<Answer<KeyBody>> {
     let name = trimmed("name", &new.name)?;
     let permissions = new.permissions.unwrap_or_default();
-    must_cover(call, &permissions)?;
+    must_cover(services, call, &permissions).await?;
     let end = new.expiration_period.unwrap_or_default().from(services.ports.clock.now_micros());
     let account = &call.caller.account_id;
     let pair = services.control.create_system_key(account, &name, &permissions, end).await?;
@@ -171,12 +171,12 @@ async fn create(services: &Services, call: &Call<'_>, new: NewKey) -> ApiResult<
 
 async fn edit(services: &Services, call: &Call<'_>, patch: KeyPatch) -> ApiResult<Answer<KeyBody>> {
     let mut key = found(services, call).await?;
-    must_cover(call, &key.permissions)?;
+    must_cover(services, call, &key.permissions).await?;
     if let Some(name) = &patch.name {
         key.name = trimmed("name", name)?;
     }
     if let Some(permissions) = patch.permissions {
-        must_cover(call, &permissions)?;
+        must_cover(services, call, &permissions).await?;
         key.permissions = permissions;
     }
     services.control.save_system_key(&key).await?;
@@ -191,7 +191,7 @@ async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData
 
 async fn rotate(services: &Services, call: &Call<'_>, rotation: Rotation) -> ApiResult<Answer<KeyBody>> {
     let key = found(services, call).await?;
-    must_cover(call, &key.permissions)?;
+    must_cover(services, call, &key.permissions).await?;
     let end = rotation.expiration_period.unwrap_or_default().from(services.ports.clock.now_micros());
     let pair = services.control.rotate_system_key(&key.id, end).await?;
     Answer::new(format!("System key with id '{}' has been rotated", key.id), &told(services, pair).await?)

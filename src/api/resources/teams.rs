@@ -252,7 +252,7 @@ async fn add(services: &Services, call: &Call<'_>, new: NewMember) -> ApiResult<
     let name = new.role.as_deref().unwrap_or(TEAM_MEMBER);
     let role = call.role_to_give(services, RoleScope::Team, name, Some((ObjectKind::Team, team))).await?;
     // Joining gives more than the role in the team: everything the team may do.
-    if !call.caller.permissions.cover(&services.control.permissions_of_team(team).await?) {
+    if !call.covers(services, &services.control.permissions_of_team(team).await?).await? {
         return Err(forbidden());
     }
     if !services.control.join(&new.user_id, RoleScope::Team, team, role.name).await? {

@@ -25,14 +25,16 @@ struct Absent {
     reason: &'static str,
 }
 
+/// Why a destination has none.
+pub(super) const DESTINATION_CERTIFICATES: &str = "A destination has no certificate to approve: D1 and R2 are reached \
+    through the Worker's bindings and Cloudflare's own API. For a source, approve it on the connection";
+
 const ABSENT: &[Absent] = &[
     Absent {
         part: "certificates",
         plural: "Certificates",
         kind: "Certificate",
-        reason: "Certificates cannot be approved: the Workers runtime verifies TLS against public authorities and does not \
-            show what was presented, so an approval would change nothing. Use a certificate of a public authority, or \
-            bind the database through Hyperdrive, to which your own authority can be uploaded",
+        reason: DESTINATION_CERTIFICATES,
     },
     Absent {
         part: "fingerprints",
@@ -130,9 +132,6 @@ const PATHS: &[(&str, &[(Method, As)])] = {
     const ITEM: &[(Method, As)] = &[(Get, Missing), (Delete, Missing)];
     const EDITABLE: &[(Method, As)] = &[(Get, Missing), (Patch, Missing), (Delete, Missing)];
     &[
-        ("/v1/certificates", &[(Post, Refused)]),
-        ("/v1/connections/{connection_id}/certificates", COLLECTION),
-        ("/v1/connections/{connection_id}/certificates/{hash}", ITEM),
         ("/v1/connections/{connection_id}/fingerprints", COLLECTION),
         ("/v1/connections/{connection_id}/fingerprints/{hash}", ITEM),
         ("/v1/destinations/{destination_id}/certificates", COLLECTION),

@@ -1,7 +1,7 @@
 //! Users, and their keys.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::Services;
 use crate::api::access::Needs;
@@ -11,6 +11,7 @@ use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::api::timestamp::Timestamp;
+use crate::control::identity::LAST_USED_MICROS;
 use crate::control::users::{OWNER_USER, User, UserFilter};
 use crate::control::{ObjectKind, Scope};
 use crate::core::Error;
@@ -89,7 +90,10 @@ pub(crate) fn routes() -> Vec<Route> {
             handler!(of_group => Items<UserBody>),
         )
         .query(PEOPLE)
-        .details("Users with a role in the group: their own, a team's, or one in the whole account."),
+        .details(
+            "Users with a role in the group: one given to them there, one in the whole account, or a team's. The first of \
+             these is the role that is shown.",
+        ),
         Route::new(
             Method::Post,
             OF_GROUP,
@@ -119,7 +123,7 @@ struct UserBody {
     invited: bool,
     picture: Option<String>,
     phone: Option<String>,
-    /// Account role; empty where they have none.
+    /// Account role, or their role in the group whose users are listed; empty where they have none.
     role: String,
     active: bool,
     /// When their key was last used, to the hour.
@@ -169,12 +173,21 @@ struct UserPatch {
     given_name: Option<String>,
     #[schemars(length(min = 1, max = 255))]
     family_name: Option<String>,
-    phone: Option<String>,
-    picture: Option<String>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "given")]
+    phone: Option<Option<String>>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "given")]
+    picture: Option<Option<String>>,
     /// Account role.
     role: Option<String>,
     /// False: their key is refused. Ours, not Fivetran's.
     active: Option<bool>,
+}
+
+/// Tells `null` from what is absent.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A user's role in a group.
@@ -197,6 +210,15 @@ struct UserKey {
 async fn found(services: &Services, call: &Call<'_>) -> ApiResult<User> {
     let id = call.part("user_id");
     services.control.user(id).await?.ok_or_else(|| ApiError::not_found("User", id))
+}
+
+/// The root key is no row whose use is noted: of its owner it is known that they are here when they ask.
+fn shown(services: &Services, call: &Call<'_>, mut user: User) -> UserBody {
+    if user.id == OWNER_USER && call.caller.user_id.as_ref() == Some(&user.id) {
+        let now = services.ports.clock.now_micros();
+        user.logged_in_at = Some(now - now.rem_euclid(LAST_USED_MICROS));
+    }
+    UserBody::from(user)
 }
 
 /// A name that is more than blanks.
@@ -241,14 +263,14 @@ async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<Us
     let filter =
         UserFilter { active: active(call)?, has_key: yes_or_no(call, "has_api_key")?, group_id: None };
     let listing = services.control.users(&call.scope(Resource::User), &filter, &call.page()?).await?;
-    Answer::new("Users list retrieved successfully", &Items::of(listing, UserBody::from))
+    Answer::new("Users list retrieved successfully", &Items::of(listing, |user| shown(services, call, user)))
 }
 
 async fn of_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<UserBody>>> {
     let filter = UserFilter { active: active(call)?, has_key: None, group_id: Some(call.part("group_id")) };
     let everybody = Scope::all(&call.caller.account_id);
     let listing = services.control.users(&everybody, &filter, &call.page()?).await?;
-    Answer::new("Group users retrieved successfully", &Items::of(listing, UserBody::from))
+    Answer::new("Group users retrieved successfully", &Items::of(listing, |user| shown(services, call, user)))
 }
 
 async fn create(services: &Services, call: &Call<'_>, new: NewUser) -> ApiResult<Answer<UserBody>> {
@@ -281,7 +303,8 @@ async fn create(services: &Services, call: &Call<'_>, new: NewUser) -> ApiResult
 }
 
 async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<UserBody>> {
-    Answer::new("User details retrieved successfully", &UserBody::from(found(services, call).await?))
+    let user = found(services, call).await?;
+    Answer::new("User details retrieved successfully", &shown(services, call, user))
 }
 
 /// The root key speaks for the owner: nobody can take it away by changing or deleting them.
@@ -318,10 +341,10 @@ async fn edit(services: &Services, call: &Call<'_>, patch: UserPatch) -> ApiResu
     if let Some(name) = &patch.family_name {
         user.family_name = trimmed("family_name", name)?;
     }
-    user.phone = patch.phone.or(user.phone);
-    user.picture = patch.picture.or(user.picture);
+    user.phone = patch.phone.unwrap_or(user.phone);
+    user.picture = patch.picture.unwrap_or(user.picture);
     services.control.save_user(&user).await?;
-    Answer::new("User has been updated", &UserBody::from(user))
+    Answer::new("User has been updated", &shown(services, call, user))
 }
 
 async fn delete(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
@@ -371,7 +394,9 @@ async fn add_to_group(services: &Services, call: &Call<'_>, new: GroupUser) -> A
 async fn remove_from_group(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
     let (group, user) = (call.part("group_id"), call.part("user_id"));
     if !services.control.leave(user, RoleScope::Destination, group).await? {
-        return Err(ApiError::not_found("Membership", user));
+        // Terraform takes exactly this code for "gone already".
+        let message = format!("User with id '{user}' was given no role in the group.");
+        return Err(ApiError::new(404, "NotFound", message));
     }
     Ok(Answer::done(format!("User with id '{user}' has been removed from the group")))
 }

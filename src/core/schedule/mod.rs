@@ -16,7 +16,7 @@ use super::{Error, Result};
 pub const FREQUENCIES: [u32; 11] = [1, 5, 15, 30, 60, 120, 180, 360, 480, 720, DAILY];
 
 /// The one frequency that may have a time of day.
-const DAILY: u32 = 1440;
+pub const DAILY: u32 = 1440;
 
 const MINUTE_MICROS: i128 = 60_000_000;
 

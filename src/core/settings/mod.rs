@@ -5,10 +5,12 @@
 //! 2. What the connection has seen before, or sees at its very first sync, is on.
 //! 3. What it sees for the first time later follows the [`SchemaChangePolicy`].
 //!
-//! Rule 3 is applied once: [`select`] hands the decision back as [`Selection::settled`], and the caller stores it, so
+//! Rule 3 is applied once: [`select`] hands the decision back as [`Selection::settled`] ([`settle_schemas`] that about
+//! schemas), and the caller stores it, so
 //! that at the next run the thing is not "seen before" and on. The rejected alternative, comparing with the very first
 //! version forever, would change the past whenever the policy changes.
 
+mod schemas;
 mod select;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::StreamName;
 
+pub use schemas::settle_schemas;
 pub use select::{SelectedColumn, Selection, Target, primary_key, select};
 
 /// What happens to schemas, tables and columns that appear after the first sync. Fivetran's

@@ -285,3 +285,19 @@ fn settings_are_stored_as_nested_objects_and_read_back() {
     assert_eq!(serde_json::from_str::<ConnectionSettings>("{}").unwrap(), ConnectionSettings::default());
     let _ = schemars::schema_for!(ConnectionSettings);
 }
+
+#[test]
+fn a_new_schema_follows_the_policy_and_what_a_person_set_stays() {
+    let (old, new) = (StreamName::new("public", "a"), StreamName::new("late", "a"));
+    let settled = |settings: &ConnectionSettings, known_any| {
+        settle_schemas([&old, &new], [&old], settings, known_any).into_keys().collect::<Vec<_>>()
+    };
+    for policy in [AllowColumns, BlockAll] {
+        assert_eq!(settled(&by_policy(policy), true), ["late"]);
+        assert!(settled(&by_policy(policy), false).is_empty(), "at the first sync everything is on");
+        let mut by_hand = by_policy(policy);
+        by_hand.schemas.insert("late".to_owned(), SchemaSettings { enabled: Some(true) });
+        assert!(settled(&by_hand, true).is_empty());
+    }
+    assert!(settled(&by_policy(AllowAll), true).is_empty());
+}

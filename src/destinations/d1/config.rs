@@ -16,6 +16,8 @@ const API_BASE: &str = "https://api.cloudflare.com/client/v4";
 struct Fields {
     /// Name of a D1 binding of this Worker. The faster way; no other field is needed then.
     binding: Option<String>,
+    /// Another name of `binding`: the one that Terraform's provider knows.
+    database: Option<String>,
     /// Id (UUID) of a database without a binding.
     database_id: Option<String>,
     /// Id of the Cloudflare account that owns the database.
@@ -30,7 +32,12 @@ struct Fields {
 #[derive(Clone, Debug)]
 pub(super) enum Config {
     /// A binding by name.
-    Binding(String),
+    Binding {
+        /// Its name.
+        name: String,
+        /// The field that names it.
+        field: &'static str,
+    },
     /// A database over Cloudflare's API.
     Http {
         /// `{base}/accounts/{account}/d1/database/{database}/query`.
@@ -52,10 +59,18 @@ impl Config {
     /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) naming the field.
     pub(super) fn parse(config: &Value) -> Result<Self> {
         let fields = read_fields(config)?;
-        match (text(fields.binding), text(fields.database_id)) {
+        let binding = match (text(fields.binding), text(fields.database)) {
+            (Some(binding), Some(database)) if binding != database => {
+                return Err(invalid("database", "It is another name of binding, and they differ")
+                    .remedy("Remove one of the two"));
+            }
+            (Some(name), _) => Some((name, "binding")),
+            (None, database) => database.map(|name| (name, "database")),
+        };
+        match (binding, text(fields.database_id)) {
             (Some(_), Some(_)) => Err(invalid("database_id", "A binding names its database already")
                 .remedy("Remove one of the two")),
-            (Some(binding), None) => Ok(Self::Binding(binding)),
+            (Some((name, field)), None) => Ok(Self::Binding { name, field }),
             (None, Some(database)) => {
                 let account = text(fields.account_id)
                     .ok_or_else(|| invalid("account_id", "It is needed to reach a database by its id"))?;
@@ -143,9 +158,12 @@ mod tests {
 
     #[test]
     fn a_binding_is_enough() {
-        assert!(
-            matches!(Config::parse(&json!({"binding": "DB"})).unwrap(), Config::Binding(name) if name == "DB")
-        );
+        for config in
+            [json!({"binding": "DB"}), json!({"database": "DB"}), json!({"binding": "DB", "database": "DB"})]
+        {
+            let parsed = Config::parse(&config).unwrap();
+            assert!(matches!(parsed, Config::Binding { name, .. } if name == "DB"), "{config}");
+        }
     }
 
     #[test]
@@ -165,6 +183,8 @@ mod tests {
         assert_eq!(field_at_fault(json!({"bindin": "DB"})), "config.bindin");
         assert_eq!(field_at_fault(json!({"binding": 3})), "config.binding");
         assert_eq!(field_at_fault(json!({"binding": "DB", "database_id": "0a"})), "config.database_id");
+        assert_eq!(field_at_fault(json!({"database": "DB", "database_id": "0a"})), "config.database_id");
+        assert_eq!(field_at_fault(json!({"binding": "DB", "database": "OTHER"})), "config.database");
         let http = |key: &str, value: &str| {
             let mut config = json!({"database_id": "0a", "account_id": "ff", "api_token": "t"});
             config[key] = json!(value);

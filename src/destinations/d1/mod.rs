@@ -25,6 +25,7 @@ mod rebuild;
 mod scan;
 mod storage;
 mod temporal;
+mod text_form;
 mod watermark;
 mod write;
 
@@ -57,8 +58,8 @@ const CAPABILITIES: Capabilities =
 
 fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Destination>> {
     let database: Rc<dyn SqlDatabase> = match Config::parse(config)? {
-        Config::Binding(name) => {
-            ports.bindings.database(&name).map_err(|error| error.field("config.binding"))?
+        Config::Binding { name, field } => {
+            ports.bindings.database(&name).map_err(|error| error.field(format!("config.{field}")))?
         }
         Config::Http { endpoint, token } => {
             Rc::new(HttpDatabase::new(Rc::clone(&ports.http), endpoint, token))

@@ -11,6 +11,9 @@ use crate::ports::{SqlValue, Statement};
 /// Rows of a step. SQLite copies or updates some 300,000 rows a second, so a step takes about a second.
 const STEP_ROWS: u32 = 200_000;
 
+/// Most that a step may cost, where rows have a cost: some 10 seconds.
+const STEP_COST: u32 = 5_000_000;
+
 /// A range of keys: after `after` (if any), up to and including `upto` (if any).
 pub(super) struct Page {
     after: Option<Vec<SqlValue>>,
@@ -22,6 +25,8 @@ pub(super) struct Pages {
     what: String,
     name: String,
     key: Vec<(String, ColumnType)>,
+    /// SQL of what a row costs, where that depends on the row.
+    cost: Option<String>,
     after: Option<Vec<SqlValue>>,
     done: bool,
 }
@@ -29,7 +34,13 @@ pub(super) struct Pages {
 impl Pages {
     /// The pages of the table of that SQLite name.
     pub(super) fn of(table: &TableSchema, name: &str) -> Self {
-        Self { what: catalog::title(table), name: quote(name), key: key_of(table), after: None, done: false }
+        let (what, key) = (catalog::title(table), key_of(table));
+        Self { what, name: quote(name), key, cost: None, after: None, done: false }
+    }
+
+    /// The same, with steps that end where their rows have cost enough.
+    pub(super) fn costing(self, cost: Option<String>) -> Self {
+        Self { cost, ..self }
     }
 
     /// The next page; `None` after the last one. There is always a first one.
@@ -48,11 +59,20 @@ impl Pages {
             .join(", ");
         let bound =
             after.as_ref().map_or(String::new(), |_| format!(" WHERE {}", compare(&self.key, ">", 1)));
-        let sql = format!(
-            "SELECT {texts} FROM {} {bound} ORDER BY {columns} LIMIT 1 OFFSET {}",
-            self.name,
-            STEP_ROWS - 1
-        );
+        let sql = match &self.cost {
+            None => {
+                let (name, most) = (&self.name, STEP_ROWS - 1);
+                format!("SELECT {texts} FROM {name} {bound} ORDER BY {columns} LIMIT 1 OFFSET {most}")
+            }
+            // Names that begin so are ours, so no key has them.
+            Some(cost) => format!(
+                "SELECT {texts} FROM (SELECT {columns}, row_number() OVER step AS _fivetran_row, \
+                 sum({cost}) OVER step AS _fivetran_cost FROM {} {bound} \
+                 WINDOW step AS (ORDER BY {columns} ROWS UNBOUNDED PRECEDING) LIMIT {STEP_ROWS}) \
+                 WHERE _fivetran_row = {STEP_ROWS} OR _fivetran_cost >= {STEP_COST} ORDER BY {columns} LIMIT 1",
+                self.name
+            ),
+        };
         let statement = Statement::new(sql, after.clone().unwrap_or_default());
         let result = database.query(&self.what, statement).await?;
         let upto = match result.rows.first() {

@@ -44,7 +44,7 @@ pub(super) async fn rebuild(
     ];
     database.batch(&what, statements).await?;
     database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
-    let mut pages = Pages::of(existing, name);
+    let mut pages = Pages::of(existing, name).costing(cost(existing, &plan.target));
     while let Some(page) = pages.next(database).await? {
         database.query(&what, copy(name, load, existing, &plan.target, &page)).await?;
         database.reach(FaultPoint::DuringDdl, &load.run_id).await?;
@@ -154,6 +154,16 @@ fn copy(
         ),
         params,
     )
+}
+
+/// SQL of what copying a row costs, where that depends on its values.
+fn cost(existing: &TableSchema, target: &TableSchema) -> Option<String> {
+    let costs = existing.columns.iter().filter_map(|from| {
+        let to = target.column(&from.name)?;
+        storage::conversion_cost(from.column_type, to.column_type, &quote(&from.name))
+    });
+    let costs = costs.collect::<Vec<_>>();
+    (!costs.is_empty()).then(|| costs.join(" + "))
 }
 
 fn copied_value(

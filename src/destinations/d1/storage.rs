@@ -16,6 +16,7 @@
 //! `NUMERIC` has no precision in brackets because SQLite ignores it and could not alter it when the type widens; the
 //! exact type is in [`catalog`](super::catalog).
 
+use super::text_form;
 use crate::core::types::ColumnType;
 
 /// Decimal digits every double holds exactly.
@@ -49,14 +50,14 @@ pub(super) fn declared(column_type: ColumnType) -> &'static str {
 pub(super) fn conversion(from: ColumnType, to: ColumnType, column: &str) -> Option<String> {
     use ColumnType::{
         Binary, Boolean, Decimal, Double, Float, Int, Long, NaiveDate, NaiveDatetime, Short, String,
+        UtcDatetime,
     };
     let sql = match (from, to) {
         (Boolean, String) => format!("CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"),
         (Short | Int | Long, String) => format!("CAST({column} AS TEXT)"),
         (Float | Double, String) => real_text(column),
-        (Binary, String) => {
-            format!("CASE WHEN {column} IS NOT NULL THEN '\\x' || lower(hex({column})) END")
-        }
+        (Binary, String) => text_form::bytes(column),
+        (NaiveDate | NaiveDatetime | UtcDatetime, String) => text_form::date(column),
         (Decimal { precision, scale }, String) if decimal_is_number(precision) => fixed(column, scale),
         // 24 bits of mantissa survive adding and subtracting 2^29 + 1 times the value (Veltkamp's splitting): the
         // shortest decimal of a 32-bit float becomes the double of exactly the same value, which a source that
@@ -86,6 +87,11 @@ pub(super) fn conversion(from: ColumnType, to: ColumnType, column: &str) -> Opti
         _ => return None,
     };
     Some(sql)
+}
+
+/// SQL of what a conversion costs where that depends on the value, in the bytes it takes apart.
+pub(super) fn conversion_cost(from: ColumnType, to: ColumnType, column: &str) -> Option<String> {
+    matches!((from, to), (ColumnType::Binary, ColumnType::String)).then(|| text_form::cost(column))
 }
 
 /// A stored number as text with exactly `scale` digits after the point. `printf` makes 0 of NULL (and `hex` an empty

@@ -18,7 +18,10 @@ pub(crate) struct R2Config {
     pub(crate) bucket: String,
     /// Folder inside the bucket under which schemas are laid out; empty for the root.
     #[serde(default)]
-    pub(crate) prefix: String,
+    prefix: String,
+    /// Another name of `prefix`: the one that Terraform's provider knows.
+    #[serde(default)]
+    prefix_path: Option<String>,
     /// File format of the data.
     #[serde(default)]
     pub(crate) format: Format,
@@ -84,9 +87,8 @@ impl R2Config {
         let object = config.as_object().ok_or_else(|| {
             Error::invalid("The configuration of an R2 destination is a JSON object").field("config")
         })?;
-        if let Some(unknown) =
-            object.keys().find(|key| !["bucket", "prefix", "format", "compression"].contains(&key.as_str()))
-        {
+        const KNOWN: [&str; 5] = ["bucket", "prefix", "prefix_path", "format", "compression"];
+        if let Some(unknown) = object.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(Error::invalid("There is no such setting of an R2 destination")
                 .field(format!("config.{unknown}"))
                 .remedy("Use bucket, prefix, format and compression"));
@@ -99,11 +101,26 @@ impl R2Config {
         }
         let config = Self {
             bucket,
-            prefix: clean_prefix(&setting::<String>(object, "prefix")?.unwrap_or_default())?,
+            prefix: folder(object, "prefix")?.unwrap_or_default(),
+            prefix_path: folder(object, "prefix_path")?,
             format: setting(object, "format")?.unwrap_or_default(),
             compression: setting(object, "compression")?,
         };
+        if config.prefix_path.as_ref().is_some_and(|path| !config.prefix.is_empty() && *path != config.prefix)
+        {
+            return Err(Error::invalid("It is another name of prefix, and they differ")
+                .field("config.prefix_path")
+                .remedy("Remove one of the two"));
+        }
         config.encoding().map(|_| config)
+    }
+
+    /// The folder inside the bucket, without a slash at its end; empty for the root.
+    pub(crate) fn prefix(&self) -> &str {
+        match &self.prefix_path {
+            Some(path) if self.prefix.is_empty() => path,
+            _ => &self.prefix,
+        }
     }
 
     /// The format and compression to write.
@@ -174,7 +191,8 @@ fn setting<T: DeserializeOwned>(object: &Map<String, Value>, name: &str) -> Resu
 
 /// Only characters that mean nothing special in URLs, globs and shells, so that the documented reader snippets work
 /// with any prefix we accept.
-fn clean_prefix(prefix: &str) -> Result<String> {
+fn folder(object: &Map<String, Value>, field: &str) -> Result<Option<String>> {
+    let Some(prefix) = setting::<String>(object, field)? else { return Ok(None) };
     let trimmed = prefix.trim_end_matches('/');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'=');
     let sound = trimmed.is_empty()
@@ -183,16 +201,16 @@ fn clean_prefix(prefix: &str) -> Result<String> {
         });
     if !sound {
         return Err(Error::invalid(format!("The prefix '{prefix}' is not a plain folder path"))
-            .field("config.prefix")
+            .field(format!("config.{field}"))
             .remedy(
                 "Use letters, digits, '_', '-', '.', '=' and single '/' between folders, none in front",
             ));
     }
     if trimmed.len() > MAX_PREFIX_BYTES {
         return Err(Error::invalid(format!("The prefix is longer than {MAX_PREFIX_BYTES} bytes"))
-            .field("config.prefix"));
+            .field(format!("config.{field}")));
     }
-    Ok(trimmed.to_owned())
+    Ok(Some(trimmed.to_owned()))
 }
 
 #[cfg(test)]
@@ -204,13 +222,20 @@ mod tests {
     #[test]
     fn defaults_are_snappy_parquet_at_the_root() {
         let config = R2Config::parse(&json!({ "bucket": "LAKE" })).unwrap();
-        assert_eq!(config.prefix, "");
+        assert_eq!(config.prefix(), "");
         assert_eq!(config.encoding().unwrap(), Encoding::Parquet { snappy: true });
     }
 
     #[test]
     fn a_trailing_slash_of_the_prefix_is_dropped() {
-        assert_eq!(R2Config::parse(&json!({ "bucket": "B", "prefix": "a/b=1/" })).unwrap().prefix, "a/b=1");
+        for config in [
+            json!({ "bucket": "B", "prefix": "a/b=1/" }),
+            json!({ "bucket": "B", "prefix_path": "a/b=1/" }),
+            json!({ "bucket": "B", "prefix": "", "prefix_path": "a/b=1" }),
+            json!({ "bucket": "B", "prefix": "a/b=1", "prefix_path": "a/b=1/" }),
+        ] {
+            assert_eq!(R2Config::parse(&config).unwrap().prefix(), "a/b=1", "{config}");
+        }
     }
 
     #[test]
@@ -229,6 +254,8 @@ mod tests {
             (json!({ "bucket": "B", "prefix": "a/../b" }), "config.prefix"),
             (json!({ "bucket": "B", "prefix": "a*" }), "config.prefix"),
             (json!({ "bucket": "B", "prefix": "x".repeat(257) }), "config.prefix"),
+            (json!({ "bucket": "B", "prefix_path": "/a" }), "config.prefix_path"),
+            (json!({ "bucket": "B", "prefix": "a", "prefix_path": "b" }), "config.prefix_path"),
         ] {
             let error = R2Config::parse(&config).unwrap_err();
             assert_eq!(error.field_name(), Some(field), "{config}: {error}");

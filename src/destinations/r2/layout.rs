@@ -5,6 +5,7 @@
 //! {prefix}/{schema}/{table}/data/00000012-full/c000003-1.parquet         chunk 3 of load 12, written under lease 1
 //! {prefix}/{schema}/{table}/data/00000012-full/deleted-000000-9.parquet  rows load 12 found gone at the source
 //! {prefix}/{schema}/{table}/data/00000013-change/c000000-4.parquet       changes of load 13
+//! {prefix}/{schema}/{table}/data/00000014-change/merged-6.parquet        changes of many loads, merged by load 14
 //! {prefix}/{schema}/{table}/staging/00000013/c000000.json                receipt of a durable chunk
 //! ```
 //!
@@ -131,6 +132,15 @@ pub(crate) fn deleted_part(load: u64, number: u32, fence: Fence) -> Result<Strin
     Ok(format!("{folder}deleted-{number:06}-{}.parquet", fence.lease))
 }
 
+/// Path of the part that takes the place of the newest parts, the load's own among them, relative to the table's folder.
+///
+/// # Errors
+/// As [`chunk_part`].
+pub(crate) fn merged_part(load: u64, fence: Fence) -> Result<String> {
+    let folder = load_folder(load, LoadMode::Incremental)?;
+    Ok(format!("{folder}merged-{}.parquet", fence.lease))
+}
+
 /// The load number of a path below `data/` or `staging/`, or `None` for a stranger's object.
 pub(crate) fn load_of(path: &str) -> Option<u64> {
     let below = path.strip_prefix("data/").or_else(|| path.strip_prefix("staging/"))?;
@@ -178,6 +188,7 @@ mod tests {
             deleted_part(9, 0, FENCE).unwrap(),
             change(10, 0),
             change(11, 2),
+            merged_part(11, FENCE).unwrap(),
             full(99_999_999, 0),
         ];
         assert!(names.is_sorted(), "{names:?}");

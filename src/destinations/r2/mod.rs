@@ -6,6 +6,7 @@
 mod cells;
 mod check;
 mod chunk;
+mod compact;
 mod config;
 mod encoder;
 mod history;
@@ -81,7 +82,7 @@ impl R2 {
     }
 
     fn layout(&self, schema: &str, table: &str) -> Result<TableLayout> {
-        TableLayout::new(&self.config.prefix, schema, table)
+        TableLayout::new(self.config.prefix(), schema, table)
     }
 
     fn manifests(&self, schema: &str, table: &str) -> Result<ManifestStore> {
@@ -120,7 +121,7 @@ impl Destination for R2 {
             }
         };
         let probed = match self.nonce() {
-            Ok(nonce) => check::probe(&*store, &self.config.prefix, &nonce).await,
+            Ok(nonce) => check::probe(&*store, self.config.prefix(), &nonce).await,
             Err(error) => Err(error),
         };
         vec![check::verdict(FINDING, Ok(())), check::verdict(WRITING, probed)]

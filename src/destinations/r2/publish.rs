@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::chunk::ChunkArtifact;
+use super::compact;
 use super::config::{Encoding, Format};
 use super::history;
 use super::history_view;
@@ -47,7 +48,7 @@ pub(super) async fn publish(request: PublishRequest<'_>) -> Result<TableReceipt>
         }
         let parts = durable_parts(&request, number).await?;
         let next = match request.load.mode {
-            LoadMode::Incremental => appended(&request, &current.manifest, number, parts),
+            LoadMode::Incremental => appended(&request, &current.manifest, number, parts).await?,
             LoadMode::Full => full(&request, &current.manifest, number, parts).await?,
         };
         request.ports.reach(FaultPoint::DuringPublish, &request.load.run_id).await?;
@@ -107,20 +108,26 @@ async fn durable_parts(request: &PublishRequest<'_>, load_number: u64) -> Result
     Ok(parts)
 }
 
-/// The manifest after an incremental load: its parts come after all others.
-fn appended(
+/// The manifest after an incremental load: its parts come after all others, or the newest of all merged into one.
+async fn appended(
     request: &PublishRequest<'_>,
     current: &Manifest,
     load_number: u64,
     parts: Vec<Part>,
-) -> Manifest {
+) -> Result<Manifest> {
     let mut next = current.clone();
     // Which of the new rows replace old ones is only known after merging.
     next.live_rows = current.live_rows.filter(|_| parts.is_empty());
-    let written = rows_of(&parts);
+    let (written, grew) = (rows_of(&parts), !parts.is_empty());
     next.parts.extend(parts);
-    next.retired = sweep::retire(current, std::iter::empty(), request.ports.clock.now_micros());
-    finished(next, request.load, load_number, written, 0)
+    let mut replaced = Vec::new();
+    if grew && let Some((merged, count)) = compact::merge(request, &next.parts, load_number).await? {
+        replaced = next.parts.split_off(next.parts.len().saturating_sub(count));
+        next.parts.push(merged);
+    }
+    let replaced = replaced.into_iter().map(|part| part.path);
+    next.retired = sweep::retire(current, replaced, request.ports.clock.now_micros());
+    Ok(finished(next, request.load, load_number, written, 0))
 }
 
 /// The manifest after a full load: its parts instead of all others, plus the rows it did not find any more. Where history

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::control::{LogLevel, RunFinished, RunTask};
+use crate::control::{Connection, LogLevel, RunFinished, RunTask};
 use crate::core::error::ErrorReport;
 use crate::core::fault_point::FaultPoint;
-use crate::core::retry::LONGEST_WAIT_MS;
+use crate::core::retry::{LONGEST_WAIT_MS, is_lasting};
 use crate::core::run::Counts;
 use crate::core::{ErrorKind, Result};
 use crate::engine::protocol::{Conclusion, ConnectorRequest, Outcome, RunSpec};
@@ -14,6 +14,8 @@ use crate::engine::{Engine, RunProgress};
 /// A run that ended `RESCHEDULED` is tried again after this long, or later if the source asked for it: the time a source
 /// usually needs to breathe, and long enough for a schema migration at the source to be through.
 const RESCHEDULE_MICROS: i64 = 60 * 1_000_000;
+
+const HOUR_MICROS: i64 = 3_600 * 1_000_000;
 
 impl Engine {
     /// Moves the cursors, then writes history. In this order: should we die in between, the order to close is leased
@@ -41,7 +43,7 @@ impl Engine {
                 state: &progress.state,
                 ended_at: now,
                 historical_done: progress.state == "SUCCESSFUL",
-                task: progress.error.as_ref().filter(|_| needs_person).map(task),
+                task: what_to_do(&connection, &progress, needs_person, now),
                 progress: &progress,
                 rescheduled_for,
             })
@@ -85,12 +87,35 @@ fn reschedule_after(progress: &RunProgress) -> i64 {
     i64::try_from(asked.min(LONGEST_WAIT_MS)).unwrap_or(i64::MAX).saturating_mul(1_000).max(RESCHEDULE_MICROS)
 }
 
+/// What a person must do: what the run found to be theirs, or look why syncs have failed for so long.
+fn what_to_do(
+    connection: &Connection,
+    progress: &RunProgress,
+    needs_person: bool,
+    now: i64,
+) -> Option<RunTask> {
+    let error = progress.error.as_ref()?;
+    let well_at = connection.succeeded_at.unwrap_or(connection.created_at);
+    match progress.state.as_str() {
+        "FAILURE_WITH_TASK" if needs_person => Some(task(error)),
+        "FAILURE" if is_lasting(well_at, connection.failed_at, now) => {
+            let RunTask { code, message } = task(error);
+            let hours = now.saturating_sub(well_at) / HOUR_MICROS;
+            let since = if hours == 1 { "an hour".to_owned() } else { format!("{hours} hours") };
+            Some(RunTask { code, message: format!("No sync has succeeded for {since}. {message}") })
+        }
+        _ => None,
+    }
+}
+
 /// What a person finds under `status.tasks`.
 fn task(error: &ErrorReport) -> RunTask {
     let code = match error.kind {
         ErrorKind::SourceAuth | ErrorKind::SourceConfig | ErrorKind::SourcePermission => "reconnect",
         ErrorKind::DestinationConfig => "reconnect_destination",
         ErrorKind::DestinationLimit => "destination_limit",
+        ErrorKind::SourceUnavailable => "source_unavailable",
+        ErrorKind::DestinationUnavailable => "destination_unavailable",
         ErrorKind::Data => "unsupported_value",
         _ => "sync_failed",
     };

@@ -9,7 +9,7 @@ use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::destination_names::DestinationNames;
 use crate::core::error::ErrorReport;
 use crate::core::fault_point::FaultPoint;
-use crate::core::settings::{ConnectionSettings, Selection, Target, select};
+use crate::core::settings::{ConnectionSettings, SchemaSettings, Selection, Target, select, settle_schemas};
 use crate::core::table::TableSchema;
 use crate::core::{Error, ErrorKind, Result};
 use crate::engine::Engine;
@@ -37,6 +37,10 @@ struct Selected {
 struct Rules<'a> {
     connection: &'a Connection,
     settings: ConnectionSettings,
+    /// What the policy decided about schemas seen for the first time; in the settings already.
+    schemas: BTreeMap<String, SchemaSettings>,
+    /// Whether the connection has completed a sync before.
+    known_any: bool,
     /// The streams as they were last seen.
     known: BTreeMap<&'a StreamName, &'a Stream>,
     names: DestinationNames,
@@ -82,14 +86,14 @@ impl Engine {
         known: &'a [StreamVersion],
     ) -> Result<Rules<'a>> {
         let present = catalog.streams.iter().map(|stream| &stream.name);
-        let names = present.chain(known.iter().map(|version| &version.name));
+        let known_names = known.iter().map(|version| &version.name);
+        let known_any = connection.succeeded_at.is_some();
+        let mut settings = self.control.stream_settings(&connection.id).await?;
+        let schemas = settle_schemas(present.clone(), known_names.clone(), &settings, known_any);
+        settings.schemas.extend(schemas.clone());
+        let names = DestinationNames::of(&connection.schema_name, present.chain(known_names));
         let seen = known.iter().filter_map(|version| Some((&version.name, version.stream.as_ref()?)));
-        Ok(Rules {
-            connection,
-            settings: self.control.stream_settings(&connection.id).await?,
-            names: DestinationNames::of(&connection.schema_name, names),
-            known: seen.collect(),
-        })
+        Ok(Rules { connection, settings, schemas, known_any, known: seen.collect(), names })
     }
 
     /// Resolves settings and policy for some streams, and keeps the decisions of the policy about things seen for the first
@@ -108,7 +112,7 @@ impl Engine {
             let current = tables.iter().find(|current| current.schema == schema && current.table == table);
             let target = Target { schema, table, current };
             let before = rules.known.get(&stream.name).copied();
-            match select(stream, &rules.settings, before, connection.succeeded_at.is_some(), &target) {
+            match select(stream, &rules.settings, before, rules.known_any, &target) {
                 Ok(selection) => {
                     if let Some(decided) = &selection.settled {
                         settled.insert(stream.name.clone(), decided.clone());
@@ -118,7 +122,7 @@ impl Engine {
                 Err(error) => selected.refused.push((stream.name.clone(), ErrorReport::from(&error))),
             }
         }
-        self.control.settle_streams(&connection.id, &settled).await?;
+        self.control.settle_streams(&connection.id, &rules.schemas, &settled).await?;
         self.ports.reach(FaultPoint::AfterSettle, run_id).await?;
         for (stream, selection) in &selected.streams {
             let Some(reason) = &selection.resync else { continue };

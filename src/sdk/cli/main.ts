@@ -6,6 +6,7 @@ import { CommandError, type Host } from './host.js'
 import { apply, plan } from './plan.js'
 import { init, login } from './setup.js'
 import { connectors, logs, status, sync } from './syncs.js'
+import { vault } from './vault.js'
 
 const HELP = `fivetran: pipelines as code
 
@@ -17,6 +18,7 @@ const HELP = `fivetran: pipelines as code
   status [CONNECTOR…]      health, last and next sync, what a person must do
   logs CONNECTOR           what happened; --run RUN, --limit N
   connectors               every connection of the service
+  vault keys|reseal        what the keys of the vault hold; seal everything under the newest
 
   --config FILE            instead of fivetran.config.ts, .mjs or .js
   --url URL                instead of FIVETRAN_URL and what login kept
@@ -31,6 +33,7 @@ const COMMANDS: Record<string, (host: Host, args: Arguments) => Promise<number>>
   status,
   logs,
   connectors,
+  vault,
 }
 
 /** Runs a command and gives the exit code: 0, 1 when it failed, 2 when `plan --check` found something to do. */

@@ -1,17 +1,17 @@
 /** The handle that `createConnector` returns. */
 
-import { FivetranError, NotFoundError, SyncFailedError } from '../errors.js'
+import { FivetranError, NotFoundError, ServerError, SyncFailedError } from '../errors.js'
 import type { Listeners, SyncCompleteEvent, SyncErrorEvent } from '../events.js'
 import type { RequestOptions } from '../http.js'
 import type { ListOptions, Listing } from '../pages.js'
 import type { ConnectionsResource } from '../resources/connections.js'
-import type { Connection, ErrorReport, LogEvent, Run, RunProgress, Scope } from '../types.js'
+import type { Connection, ErrorReport, LogEvent, Run, RunProgress, Scope, StartedSync } from '../types.js'
 import type { ConnectorDefinition } from './definition.js'
 import type { ConnectorPlan } from './plan.js'
 import type { Provisioner } from './provisioner.js'
 import { type SyncProgress, type SyncResult, hasEnded, progressOf, resultOf } from './run.js'
 import { type ConnectorStatus, statusOf } from './status.js'
-import { STILL_RUNNING, waitForEnd, waitForStart } from './wait.js'
+import { STILL_RUNNING, waitForEnd } from './wait.js'
 
 export interface SyncOptions {
   /** Wait for the end. Default true. */
@@ -75,7 +75,7 @@ export class Connector {
    * Throws `SyncFailedError` when the sync ends without success.
    */
   sync(options: SyncOptions = {}): Promise<SyncResult> {
-    return this.#run(options, (id, request) => this.#deps.connections.sync(id, request), true)
+    return this.#run(options, (id, request) => this.#deps.connections.sync(id, request))
   }
 
   /**
@@ -84,7 +84,7 @@ export class Connector {
    */
   resync(options: ResyncOptions = {}): Promise<SyncResult> {
     const scope = options.tables === undefined ? undefined : scopeOf(options.tables)
-    return this.#run(options, (id, request) => this.#deps.connections.resync(id, scope, request), false)
+    return this.#run(options, (id, request) => this.#deps.connections.resync(id, scope, request))
   }
 
   /** Health, last and next sync. */
@@ -140,7 +140,8 @@ export class Connector {
   }
 
   async #id(options: RequestOptions): Promise<string> {
-    return this.#connectionId ?? (await this.ensure({ signal: options.signal })).id
+    const { signal, timeoutMs } = options
+    return this.#connectionId ?? (await this.ensure({ signal, timeoutMs })).id
   }
 
   /** Calls with the connection's id; once more from scratch when it was deleted behind this handle's back. */
@@ -159,18 +160,15 @@ export class Connector {
 
   async #run(
     options: SyncOptions,
-    start: (id: string, request: RequestOptions) => Promise<void>,
-    joins: boolean,
+    start: (id: string, request: RequestOptions) => Promise<StartedSync>,
   ): Promise<SyncResult> {
     const request = { signal: options.signal }
-    const { runs } = this.#deps.connections
     try {
-      const { id, before } = await this.#withConnection(request, async (id) => {
-        const before = await runs.progress(id, request)
-        await start(id, request)
-        return { id, before }
+      const { id, started } = await this.#withConnection(request, async (id) => {
+        const { run_id } = await start(id, request)
+        if (run_id === null) throw new ServerError('The service names no run for this sync.', { code: 'SyncNotStarted' })
+        return { id, started: await this.#look(id, run_id, options.signal) }
       })
-      const started = await waitForStart(() => runs.progress(id, request), before, joins, options.signal)
       const run = options.wait === false ? started : await this.#follow(id, started, options)
       if (hasEnded(run.state) && run.state !== 'SUCCESSFUL') throw await this.#failure(id, run, options.signal)
       const result = resultOf(run, id)
@@ -187,17 +185,21 @@ export class Connector {
   /** The run as it ended. */
   async #follow(connectionId: string, started: RunProgress, options: SyncOptions): Promise<RunProgress> {
     const { signal, timeoutMs, onProgress } = options
-    const look = async (): Promise<RunProgress> => {
-      const live = await this.#deps.connections.runs.progress(connectionId, { signal })
-      if (live?.id === started.id) return live
-      // Another run has taken its place: what is left is the record of it.
-      const kept = await this.#deps.connections.runs.get(connectionId, started.id, { signal })
-      return { ...kept, tables: kept.tables ?? [] }
-    }
+    const look = () => this.#look(connectionId, started.id, signal)
     const onChange = onProgress && ((run: RunProgress) => onProgress(progressOf(run, Date.now())))
     onChange?.(started)
     if (hasEnded(started.state)) return started
     return waitForEnd(look, { signal, timeoutMs, onChange })
+  }
+
+  /** The run as it is now. */
+  async #look(connectionId: string, runId: string, signal: AbortSignal | undefined): Promise<RunProgress> {
+    const { runs } = this.#deps.connections
+    const live = await runs.progress(connectionId, { signal })
+    if (live?.id === runId) return live
+    // Another run has taken its place: what is left is the record of it.
+    const kept = await runs.get(connectionId, runId, { signal })
+    return { ...kept, tables: kept.tables ?? [] }
   }
 
   async #failure(connectionId: string, run: RunProgress, signal: AbortSignal | undefined): Promise<SyncFailedError> {

@@ -5,7 +5,14 @@ export type Binding = string | object | { binding: object; name: string }
 
 /** PostgreSQL, by URL, by parts, or through a Hyperdrive binding. */
 export interface PostgresSource {
-  type: 'postgres'
+  /** The longer names are Fivetran's for where the server runs: the same connector. */
+  type:
+    | 'postgres'
+    | 'aurora_postgres'
+    | 'azure_postgres'
+    | 'google_cloud_postgresql'
+    | 'heroku_postgres'
+    | 'postgres_rds'
   /** `postgres://user:password@host:port/database`. Kept as a secret. */
   url?: string
   host?: string

@@ -4,7 +4,7 @@ import type { Connection, ConnectionPatch, SyncMode } from '../types.js'
 import type { Desired } from './desired.js'
 
 type Settings = Pick<Desired['connection'], 'schedule' | 'syncMode' | 'paused'>
-type Fields = Pick<ConnectionPatch, 'schedule' | 'sync_mode' | 'paused'>
+type Fields = Pick<ConnectionPatch, 'sync_mode' | 'paused'> & { schedule?: string }
 
 /** For a new connection. */
 export function definitionFields({ schedule, syncMode, paused }: Settings): Fields {

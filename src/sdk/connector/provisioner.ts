@@ -92,7 +92,7 @@ export class Provisioner {
   async #findGroup(name: string, options: RequestOptions): Promise<string | undefined> {
     const known = this.#groups.get(name)
     if (known !== undefined) return known
-    for await (const group of this.#api.groups.list({ limit: 1000, signal: options.signal })) {
+    for await (const group of this.#api.groups.list({ limit: 1000, ...limits(options) })) {
       this.#groups.set(group.name, group.id)
     }
     return this.#groups.get(name)
@@ -149,7 +149,7 @@ export class Provisioner {
   }
 
   async #findConnection(groupId: string, schema: string, options: RequestOptions): Promise<Connection | undefined> {
-    const candidates = this.#api.connections.list({ groupId, schema, signal: options.signal })
+    const candidates = this.#api.connections.list({ groupId, schema, ...limits(options) })
     for await (const connection of candidates) {
       // Asked again here: a server that ignores a filter must not make us change somebody else's connection.
       if (connection.schema === schema && connection.group_id === groupId) return connection
@@ -198,7 +198,7 @@ export class Provisioner {
     service: string,
     options: RequestOptions,
   ): Promise<void> {
-    for await (const other of this.#api.connections.list({ schema, signal: options.signal })) {
+    for await (const other of this.#api.connections.list({ schema, ...limits(options) })) {
       if (other.schema !== schema || other.service !== service) continue
       // Somebody made it right here since it was looked for: creating it will meet a conflict, which finds theirs.
       if (other.group_id === groupId) continue
@@ -241,6 +241,11 @@ export class Provisioner {
   #remember(objectId: string, config: Config): void {
     this.#sent.set(objectId, canonicalJson(config))
   }
+}
+
+/** What a listing takes of a request's options. */
+function limits({ signal, timeoutMs }: RequestOptions): Pick<RequestOptions, 'signal' | 'timeoutMs'> {
+  return { signal, timeoutMs }
 }
 
 /** Somebody else may create the same thing at the same time: then theirs is the one. */

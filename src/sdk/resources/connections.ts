@@ -9,7 +9,9 @@ import type {
   ReconcileRequest,
   Reconciliation,
   Scope,
+  StartedSync,
 } from '../types.js'
+import { CertificatesResource } from './certificates.js'
 import { listing } from './listing.js'
 import { RunsResource } from './runs.js'
 import { SchemasResource } from './schemas.js'
@@ -17,11 +19,13 @@ import { SchemasResource } from './schemas.js'
 /** Connections: one source feeding one schema of one destination. */
 export class ConnectionsResource {
   readonly #transport: Transport
+  readonly certificates: CertificatesResource
   readonly runs: RunsResource
   readonly schemas: SchemasResource
 
   constructor(transport: Transport) {
     this.#transport = transport
+    this.certificates = new CertificatesResource(transport)
     this.runs = new RunsResource(transport)
     this.schemas = new SchemasResource(transport)
   }
@@ -57,15 +61,15 @@ export class ConnectionsResource {
     return this.#post(path`/v1/connections/${id}/test`, {}, options, true)
   }
 
-  /** Starts a sync, unless one is running. `force` cancels the running one first. */
-  sync(id: string, options: RequestOptions & { force?: boolean } = {}): Promise<void> {
+  /** Starts a sync, unless one is running. `force` cancels the running one first. The answer names the run. */
+  sync(id: string, options: RequestOptions & { force?: boolean } = {}): Promise<StartedSync> {
     const { force = false, ...rest } = options
     // Without force a second request finds the first one's run and leaves it alone.
     return this.#post(path`/v1/connections/${id}/sync`, { force }, rest, !force)
   }
 
-  /** Reads all history again, of everything or of some tables. Cancels a running sync first. */
-  resync(id: string, scope?: Scope, options: RequestOptions = {}): Promise<void> {
+  /** Reads all history again, of everything or of some tables. Cancels a running sync first. The answer names the run. */
+  resync(id: string, scope?: Scope, options: RequestOptions = {}): Promise<StartedSync> {
     return this.#post(path`/v1/connections/${id}/resync`, scope === undefined ? {} : { scope }, options, false)
   }
 

@@ -8,9 +8,9 @@ export function listing<T>(
   options: ListOptions,
   filter: Record<string, string | undefined> = {},
 ): Listing<T> {
-  const { limit, signal } = options
+  const { limit, signal, timeoutMs } = options
   return new Listing<T>(
-    (cursor) => transport.send({ method: 'GET', path, query: { ...filter, limit, cursor }, signal }),
+    (cursor) => transport.send({ method: 'GET', path, query: { ...filter, limit, cursor }, signal, timeoutMs }),
     options.cursor,
   )
 }

@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::schedule::ConnectionSchedule;
 use crate::api::timestamp::Timestamp;
 use crate::connectors::{SetupTest, SyncMode};
 use crate::control::{Alert, Connection, SetupState, SyncState};
-use crate::core::schedule::{Schedule, ScheduleKind, Zone};
+use crate::core::schedule::{ScheduleKind, Zone};
 
 /// A due time missed by more than this is called a delay: Fivetran's own threshold is not published; two periods of the
 /// cron that starts syncs are certain to be one.
@@ -38,7 +39,9 @@ pub(crate) struct ConnectionBody {
     /// `HH:00` in the destination's time zone, for a frequency of 1440.
     daily_sync_time: Option<String>,
     schedule_type: ScheduleKind,
-    /// The schedule in words, as `schedule` takes it. Ours, not Fivetran's.
+    /// The same as one object, as Fivetran's newer clients read it.
+    schedule: Option<ConnectionSchedule>,
+    /// The schedule in words, as `schedule` takes them. Ours, not Fivetran's.
     schedule_phrase: String,
     /// Whether syncs carry everything or changes. Ours, not Fivetran's.
     sync_mode: SyncMode,
@@ -88,11 +91,8 @@ impl ConnectionBody {
 
     /// As details show it.
     pub(crate) fn full(connection: Connection, now: i64) -> Self {
-        // Stored schedules passed the check when they were made; the zone plays no part in the words.
-        let phrase = connection
-            .schedule(Zone::default())
-            .map(|schedule: Schedule| schedule.to_string())
-            .unwrap_or_default();
+        // Stored schedules passed the check when they were made; the zone is not shown.
+        let schedule = connection.schedule(Zone::default()).ok();
         let extra = |name: &str| connection.extra.get(name);
         let overdue = connection.next_due_at.is_some_and(|due| due.saturating_add(DELAY_MICROS) < now);
         Self {
@@ -107,7 +107,8 @@ impl ConnectionBody {
             sync_frequency: connection.sync_frequency,
             daily_sync_time: connection.daily_sync_time,
             schedule_type: connection.schedule_type,
-            schedule_phrase: phrase,
+            schedule: schedule.as_ref().map(ConnectionSchedule::of),
+            schedule_phrase: schedule.map(|schedule| schedule.to_string()).unwrap_or_default(),
             sync_mode: connection.sync_mode,
             data_delay_sensitivity: extra("data_delay_sensitivity")
                 .and_then(Value::as_str)

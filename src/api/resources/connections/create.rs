@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::body::ConnectionBody;
 use super::events;
+use super::schedule::ScheduleField;
 use crate::api::config;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -55,8 +56,9 @@ pub(super) struct Timing {
     pub(super) daily_sync_time: Option<String>,
     /// `manual`: only on request.
     pub(super) schedule_type: Option<ScheduleKind>,
-    /// The three fields above in words: `every 15 minutes`, `every day at 03:00`, `manual`. Ours, not Fivetran's.
-    pub(super) schedule: Option<String>,
+    /// Instead of the three fields above: Fivetran's object, or words. Sent along with fields that say otherwise, it must
+    /// be one of the two that asks for a change.
+    pub(super) schedule: Option<ScheduleField>,
     /// `full`: everything at every sync. `incremental` (default): everything once, then changes. Ours, not Fivetran's.
     pub(super) sync_mode: Option<SyncMode>,
 }
@@ -75,6 +77,8 @@ pub(super) struct Extras {
     networking_method: Option<String>,
     /// Only `FIVETRAN_NAMING`.
     destination_schema_names: Option<String>,
+    /// Only `ready`: no sync waits here for columns to be masked first.
+    schema_status: Option<String>,
     /// Not supported: leave it out.
     hybrid_deployment_agent_id: Option<String>,
     /// Not supported: leave it out.
@@ -83,6 +87,10 @@ pub(super) struct Extras {
     proxy_agent_id: Option<String>,
     /// Not supported: leave it out.
     external_secrets_manager_id: Option<String>,
+    /// Not supported: leave it out.
+    external_secrets_keys_config: Option<Map<String, Value>>,
+    /// Not supported: leave it out.
+    destination_configuration: Option<Map<String, Value>>,
     /// Not supported: leave it out.
     connect_card_config: Option<Map<String, Value>>,
 }
@@ -103,6 +111,7 @@ impl Extras {
         let only = [
             ("networking_method", &self.networking_method, "Directly"),
             ("destination_schema_names", &self.destination_schema_names, "FIVETRAN_NAMING"),
+            ("schema_status", &self.schema_status, "ready"),
             ("hybrid_deployment_agent_id", &self.hybrid_deployment_agent_id, ""),
             ("private_link_id", &self.private_link_id, ""),
             ("proxy_agent_id", &self.proxy_agent_id, ""),
@@ -115,8 +124,13 @@ impl Extras {
                 return Err(ApiError::unsupported(field, &remedy));
             }
         }
-        if self.connect_card_config.is_some() {
-            return Err(ApiError::unsupported("connect_card_config", "Leave it out"));
+        let objects = [
+            ("external_secrets_keys_config", &self.external_secrets_keys_config),
+            ("destination_configuration", &self.destination_configuration),
+            ("connect_card_config", &self.connect_card_config),
+        ];
+        if let Some((field, _)) = objects.iter().find(|(_, object)| asks_for_something(object.as_ref())) {
+            return Err(ApiError::unsupported(field, "Leave it out"));
         }
         if let Some(pause) = self.pause_after_trial {
             extra.insert("pause_after_trial".to_owned(), pause.into());
@@ -132,19 +146,44 @@ impl Extras {
     }
 }
 
+/// Clients send `null` and `{}` for what was not set.
+pub(crate) fn asks_for_something(object: Option<&Map<String, Value>>) -> bool {
+    object.is_some_and(|object| object.values().any(|value| !value.is_null()))
+}
+
 impl Timing {
     /// The schedule that these fields make of the present one.
     pub(super) fn schedule(&self, present: Option<&Schedule>, zone: Zone) -> Result<Schedule> {
         let fields =
             self.sync_frequency.is_some() || self.daily_sync_time.is_some() || self.schedule_type.is_some();
-        if let Some(phrase) = &self.schedule {
-            if fields {
-                return Err(Error::invalid("The schedule is given twice")
-                    .field("schedule")
-                    .remedy("Send either schedule, or sync_frequency, daily_sync_time and schedule_type"));
+        let twice = || {
+            Error::invalid("The schedule is given twice")
+                .field("schedule")
+                .remedy("Send either schedule, or sync_frequency, daily_sync_time and schedule_type")
+        };
+        match &self.schedule {
+            None => self.by_fields(present, zone),
+            Some(ScheduleField::Phrase(_)) if fields => Err(twice()),
+            Some(ScheduleField::Phrase(phrase)) => Schedule::from_phrase(phrase, zone),
+            Some(ScheduleField::Object(object)) => {
+                let wanted = object.read(present, DEFAULT_FREQUENCY, zone)?;
+                if !fields {
+                    return Ok(wanted);
+                }
+                // Clients send back a connection as they read it, with one of the two changed.
+                let by_fields = self.by_fields(present, zone)?;
+                if wanted == by_fields || present == Some(&by_fields) {
+                    Ok(wanted)
+                } else if present == Some(&wanted) {
+                    Ok(by_fields)
+                } else {
+                    Err(twice())
+                }
             }
-            return Schedule::from_phrase(phrase, zone);
         }
+    }
+
+    fn by_fields(&self, present: Option<&Schedule>, zone: Zone) -> Result<Schedule> {
         let kind = self.schedule_type.or(present.map(|present| present.kind)).unwrap_or_default();
         let frequency = self.sync_frequency.or(present.map(|present| present.frequency_minutes));
         let kept_time = present

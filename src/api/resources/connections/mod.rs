@@ -6,8 +6,10 @@ mod create;
 mod edit;
 pub(crate) mod events;
 mod reconcile;
+mod schedule;
 
 pub(crate) use body::ConnectionBody;
+pub(crate) use create::asks_for_something;
 
 use crate::api::Services;
 use crate::api::access::Needs;

@@ -7,10 +7,41 @@ use crate::api::conform::{list, resolve};
 /// What of a field's schema clients read. Everything else is JSON Schema's own business.
 const KEPT: [&str; 7] = ["title", "description", "format", "enum", "default", "minimum", "maximum"];
 
+/// Fields that name a connection: none of them ever changes.
+const NAMING: [&str; 4] = ["schema_prefix", "schema", "table", "table_group_name"];
+
 /// The schema with references resolved and `null` left out: go-fivetran decodes `type` as one word, and Terraform checks a
 /// configuration against `type`, `enum`, `format` and `required` before it sends it.
+///
+/// Beyond the schema it says what this API does with fields: a name is required and never changes, and every field that
+/// is not required can be cleared with `null`.
 pub(super) fn form(schema: &Value) -> Value {
-    field(schema, schema)
+    let mut schema = schema.clone();
+    require_name(&mut schema);
+    let mut form = field(&schema, &schema);
+    for name in NAMING {
+        if let Some(Value::Object(field)) = form.pointer_mut(&format!("/properties/{name}")) {
+            field.insert("immutable".to_owned(), true.into());
+        }
+    }
+    form
+}
+
+/// A connector that takes only one of the two names needs it, whatever its own type says.
+fn require_name(schema: &mut Value) {
+    let has = |name: &str| schema.pointer(&format!("/properties/{name}")).is_some();
+    let name = match (has("schema_prefix"), has("schema")) {
+        (true, false) => "schema_prefix",
+        (false, true) => "schema",
+        _ => return,
+    };
+    let Some(rules) = schema.as_object_mut() else { return };
+    let required = rules.entry("required").or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(required) = required
+        && !required.iter().any(|required| required == name)
+    {
+        required.push(name.into());
+    }
 }
 
 fn field(schema: &Value, root: &Value) -> Value {
@@ -42,9 +73,21 @@ fn collect(schema: &Value, root: &Value, plain: &mut Map<String, Value>) {
         choices.retain(|choice| !choice.is_null());
     }
     if let Some(properties) = rules.get("properties").and_then(Value::as_object) {
-        let fields = properties.iter().map(|(name, schema)| (name.clone(), field(schema, root)));
+        let required = list(rules, "required");
+        let fields = properties.iter().map(|(name, schema)| {
+            let mut field = field(schema, root);
+            if let Value::Object(field) = &mut field {
+                field.insert("readonly".to_owned(), false.into());
+                field.insert(
+                    "nullable".to_owned(),
+                    (!required.iter().any(|required| required == name)).into(),
+                );
+                field.insert("immutable".to_owned(), false.into());
+            }
+            (name.clone(), field)
+        });
         plain.insert("properties".to_owned(), Value::Object(fields.collect()));
-        plain.insert("required".to_owned(), list(rules, "required").to_vec().into());
+        plain.insert("required".to_owned(), required.to_vec().into());
     }
     if let Some(items) = rules.get("items") {
         plain.insert("items".to_owned(), field(items, root));
@@ -81,6 +124,7 @@ mod tests {
             "additionalProperties": false,
             "properties": {
                 "host": { "type": "string" },
+                "schema_prefix": { "type": ["string", "null"] },
                 "port": { "description": "Where", "type": ["integer", "null"], "minimum": 1 },
                 "password": { "description": "Hidden", "anyOf": [{ "$ref": "#/$defs/Secret" }, { "type": "null" }] },
                 "mode": { "anyOf": [{ "$ref": "#/$defs/Mode" }, { "type": "null" }] },
@@ -92,17 +136,24 @@ mod tests {
                     { "const": "fast", "description": "Quick" }, { "type": "string", "enum": ["slow"] }] }
             }
         });
+        let may = |nullable: bool, immutable: bool, mut field: Value| {
+            field["readonly"] = json!(false);
+            field["nullable"] = json!(nullable);
+            field["immutable"] = json!(immutable);
+            field
+        };
         assert_eq!(
             form(&schema),
             json!({
                 "type": "object",
-                "required": ["host"],
+                "required": ["host", "schema_prefix"],
                 "properties": {
-                    "host": { "type": "string" },
-                    "port": { "type": "integer", "description": "Where", "minimum": 1 },
-                    "password": { "type": "string", "format": "password", "description": "Hidden" },
-                    "mode": { "type": "string", "description": "How", "enum": ["fast", "slow"] },
-                    "tables": { "type": "array", "items": { "type": "string" } }
+                    "host": may(false, false, json!({ "type": "string" })),
+                    "schema_prefix": may(false, true, json!({ "type": "string" })),
+                    "port": may(true, false, json!({ "type": "integer", "description": "Where", "minimum": 1 })),
+                    "password": may(true, false, json!({ "type": "string", "format": "password", "description": "Hidden" })),
+                    "mode": may(true, false, json!({ "type": "string", "description": "How", "enum": ["fast", "slow"] })),
+                    "tables": may(true, false, json!({ "type": "array", "items": { "type": "string" } }))
                 }
             })
         );

@@ -92,8 +92,10 @@ struct Feature {
 }
 
 impl ConnectorTypeBody {
+    /// The features are the engine's, so every connector has them. CAPTURE_DELETES is none of them: deletes at the source
+    /// are found by full syncs only.
     fn short(connector: &ConnectorType) -> Self {
-        let features = ["CAPTURE_DELETES", "DATA_BLOCKING", "COLUMN_HASHING", "RE_SYNC", "API_CONFIGURABLE"];
+        let features = ["DATA_BLOCKING", "COLUMN_HASHING", "RE_SYNC", "HISTORY", "API_CONFIGURABLE"];
         Self {
             id: connector.id,
             name: connector.name,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::SchemaConfigBody;
 use super::known::Known;
@@ -56,6 +56,8 @@ pub(super) struct TableUpdate {
     sync_mode: Option<TableSyncMode>,
     /// Column whose growth marks changes, by source name. Ours, not Fivetran's.
     cursor_column: Option<String>,
+    /// Not supported: leave it out, or null.
+    row_filter: Option<Value>,
     /// Columns by source name.
     columns: Option<BTreeMap<String, ColumnUpdate>>,
 }
@@ -188,6 +190,11 @@ fn difference(known: &Known, schemas: BTreeMap<String, SchemaUpdate>) -> ApiResu
 
 fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> ApiResult<StreamSettings> {
     let stream = known.stream(name)?;
+    if update.row_filter.is_some() {
+        let remedy = "Leave it out, or send null: every row of the table is synced";
+        let field = format!("schemas.{}.tables.{}.row_filter", name.schema, name.table);
+        return Err(ApiError::unsupported(&field, remedy));
+    }
     let mut columns = BTreeMap::new();
     for (column, update) in update.columns.unwrap_or_default() {
         if !stream.columns.iter().any(|known| known.name == column) {

@@ -17,7 +17,9 @@ use crate::control::streams::{StreamVersion, changed_versions};
 use crate::core::Error;
 use crate::core::catalog::{Catalog, Stream, StreamName};
 use crate::core::destination_names::DestinationNames;
-use crate::core::settings::{ConnectionSettings, StreamSettings, Target, select};
+use crate::core::settings::{
+    ConnectionSettings, SchemaSettings, StreamSettings, Target, select, settle_schemas,
+};
 
 /// How to look at the source again.
 #[derive(Deserialize, JsonSchema)]
@@ -33,7 +35,7 @@ pub(super) enum ExcludeMode {
     /// They stay.
     #[default]
     Preserve,
-    /// All tables are switched on.
+    /// All schemas and tables are switched on.
     Include,
     /// All tables are switched off.
     Exclude,
@@ -58,9 +60,15 @@ pub(super) async fn look(services: &Services, connection: &Connection, mode: Exc
     let settings = services.control.stream_settings(&connection.id).await?;
     // Decisions are stored before the versions they are about: once a version is stored, the stream counts as known,
     // and what the policy left out would be synced.
+    let mut schemas = settle_schemas(
+        catalog.streams.iter().map(|stream| &stream.name),
+        known.iter().map(|version| &version.name),
+        &settings,
+        connection.succeeded_at.is_some(),
+    );
     let mut decided = settle(connection, &catalog, &known, &settings);
-    switch_all(&catalog, mode, &mut decided);
-    services.control.save_stream_settings(&connection.id, &BTreeMap::new(), &decided).await?;
+    switch_all(&catalog, mode, &mut schemas, &mut decided);
+    services.control.save_stream_settings(&connection.id, &schemas, &decided).await?;
     record(services, connection, &catalog, &known).await
 }
 
@@ -99,7 +107,12 @@ fn version_of<'a>(known: &'a [StreamVersion], name: &StreamName) -> Option<&'a S
     known.iter().find(|version| version.name == *name).and_then(|version| version.stream.as_ref())
 }
 
-fn switch_all(catalog: &Catalog, mode: ExcludeMode, decided: &mut BTreeMap<StreamName, StreamSettings>) {
+fn switch_all(
+    catalog: &Catalog,
+    mode: ExcludeMode,
+    schemas: &mut BTreeMap<String, SchemaSettings>,
+    decided: &mut BTreeMap<StreamName, StreamSettings>,
+) {
     let enabled = match mode {
         ExcludeMode::Preserve => return,
         ExcludeMode::Include => true,
@@ -107,6 +120,10 @@ fn switch_all(catalog: &Catalog, mode: ExcludeMode, decided: &mut BTreeMap<Strea
     };
     for stream in &catalog.streams {
         decided.entry(stream.name.clone()).or_default().enabled = Some(enabled);
+        if enabled {
+            // A table that is on in a schema that is off is not synced.
+            schemas.insert(stream.name.schema.clone(), SchemaSettings { enabled: Some(true) });
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use crate::api::request::Call;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{CURSOR, LIMIT, Method, Route, handler};
 use crate::api::timestamp::Timestamp;
-use crate::control::ObjectKind;
 use crate::control::definitions::Definition;
+use crate::control::{ObjectKind, Placed};
 use crate::core::access::{Access, Resource};
 use crate::core::{Error, Result};
 
@@ -160,9 +160,10 @@ enum ScheduleKind {
     Cron,
 }
 
+/// A day of the week.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Day {
+pub(super) enum Day {
     Monday,
     Tuesday,
     Wednesday,
@@ -297,6 +298,29 @@ fn check_schedule(schedule: &Schedule) -> ApiResult<()> {
     Ok(())
 }
 
+/// A schedule names connections and transformations of its own group. Others are not told apart from those that do not
+/// exist.
+async fn check_named(services: &Services, schedule: &Schedule, group_id: &str) -> ApiResult<()> {
+    let connections = (ObjectKind::Connection, "connection_ids", &schedule.connection_ids);
+    let transformations = (ObjectKind::Transformation, "transformation_ids", &schedule.transformation_ids);
+    for (kind, field, ids) in [connections, transformations] {
+        let ids = ids.as_deref().unwrap_or_default();
+        let named = ids.iter().map(|id| (kind, id.as_str())).collect::<Vec<_>>();
+        if named.is_empty() {
+            continue;
+        }
+        let places = services.control.places(&named).await?;
+        let here = |place: &Option<Placed>| {
+            place.as_ref().is_some_and(|placed| placed.group_id.as_deref() == Some(group_id))
+        };
+        if let Some(at) = places.iter().position(|place| !here(place)) {
+            let field = format!("schedule.{field}[{at}]");
+            return Err(refuse("The group has nothing of this id", &field, "Correct it, or leave it out"));
+        }
+    }
+    Ok(())
+}
+
 /// The body to keep and the group it belongs to.
 async fn checked(
     services: &Services,
@@ -337,6 +361,9 @@ async fn checked(
             "transformation_config",
             "Name a project or connections of the same group",
         ));
+    }
+    if let Some(schedule) = &fields.schedule {
+        check_named(services, schedule, &group_id).await?;
     }
     let paused = fields.paused.or(before.and_then(|body| body.get("paused")).and_then(Value::as_bool));
     let body = serde_json::json!({

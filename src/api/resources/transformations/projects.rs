@@ -82,6 +82,8 @@ struct ProjectFields {
     r#type: Option<Kind>,
     /// Where the project is and how it runs.
     project_config: Option<ProjectConfig>,
+    /// Not supported: leave it out, or false.
+    run_tests: Option<bool>,
 }
 
 /// Where a dbt project is and how it runs.
@@ -145,6 +147,10 @@ pub(super) async fn found(services: &Services, id: &str) -> ApiResult<Definition
 fn checked_project(fields: &ProjectFields, stored: Option<&Value>) -> ApiResult<Value> {
     if fields.r#type == Some(Kind::Quickstart) {
         return Err(refuse("A project is of type DBT_CORE", "type", "Leave it out"));
+    }
+    if fields.run_tests == Some(true) {
+        let remedy = "Leave it out, or send false: no repository is fetched, so there is nothing to test";
+        return Err(ApiError::unsupported("run_tests", remedy));
     }
     let config = laid_over(stored, "project_config", &fields.project_config)?;
     for field in ["dbt_version", "default_schema", "git_remote_url"] {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::config::Config;
 use super::discover::{READABLE, scope};
+use super::names::Missing;
 use super::session::{Session, Step};
 use crate::connectors::{SetupTest, SetupTestStatus};
 use crate::core::Result;
@@ -14,6 +15,7 @@ const TLS: &str = "Securing the connection with TLS";
 const LOGIN: &str = "Logging in to the database";
 const VERSION: &str = "Checking the server version";
 const ROLE: &str = "Checking the server's role";
+const NAMES: &str = "Looking for what the configuration names";
 const PERMISSIONS: &str = "Checking permission to read";
 
 /// Oldest version this connector reads.
@@ -33,7 +35,8 @@ pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
                 std::cmp::Ordering::Equal => test(title, SetupTestStatus::Failed, &error.to_string()),
                 std::cmp::Ordering::Greater => test(title, SetupTestStatus::Skipped, ""),
             });
-            let others = [VERSION, ROLE, PERMISSIONS].map(|title| test(title, SetupTestStatus::Skipped, ""));
+            let others =
+                [VERSION, ROLE, NAMES, PERMISSIONS].map(|title| test(title, SetupTestStatus::Skipped, ""));
             return connecting.chain(others).collect();
         }
     };
@@ -41,10 +44,10 @@ pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
     match Findings::of(&mut session, config).await {
         Ok(findings) => {
             session.close();
-            tests.extend([findings.role(), findings.permissions()]);
+            tests.extend([findings.role(), findings.names(), findings.permissions()]);
         }
         Err(error) => {
-            tests.push(test(ROLE, SetupTestStatus::Skipped, ""));
+            tests.extend([ROLE, NAMES].map(|title| test(title, SetupTestStatus::Skipped, "")));
             tests.push(test(PERMISSIONS, SetupTestStatus::Failed, &error.to_string()));
         }
     }
@@ -77,9 +80,15 @@ fn version(session: &Session) -> SetupTest {
     }
 }
 
-/// What one query finds out.
-#[derive(Deserialize)]
+/// What is found out.
 struct Findings {
+    tables: Tables,
+    missing: Missing,
+}
+
+/// What one query says of the tables.
+#[derive(Deserialize)]
+struct Tables {
     standby: bool,
     readable: u64,
     unreadable: u64,
@@ -107,11 +116,12 @@ FROM found; COMMIT",
             scope = scope(config),
         );
         let rows = session.query(&sql, "looking at the tables").await?;
-        Ok(serde_json::from_str(rows.first().map_or("", String::as_str))?)
+        let tables = serde_json::from_str(rows.first().map_or("", String::as_str))?;
+        Ok(Self { tables, missing: Missing::of(session, config).await? })
     }
 
     fn role(&self) -> SetupTest {
-        if self.standby {
+        if self.tables.standby {
             let message = "The server is a standby: syncs see what it has replayed, and long reads may be cancelled by \
                            replay and repeated";
             test(ROLE, SetupTestStatus::Warning, message)
@@ -120,8 +130,24 @@ FROM found; COMMIT",
         }
     }
 
+    /// True when the configuration names nothing but what is not there.
+    fn nothing_is_there(&self) -> bool {
+        self.tables.readable + self.tables.unreadable == 0 && !self.missing.is_empty()
+    }
+
+    fn names(&self) -> SetupTest {
+        if self.missing.is_empty() {
+            return passed(NAMES);
+        }
+        let status = if self.nothing_is_there() { SetupTestStatus::Failed } else { SetupTestStatus::Warning };
+        test(NAMES, status, &self.missing.to_string())
+    }
+
     fn permissions(&self) -> SetupTest {
-        let Self { readable, unreadable, examples, filtered, .. } = self;
+        if self.nothing_is_there() {
+            return test(PERMISSIONS, SetupTestStatus::Skipped, "");
+        }
+        let Tables { readable, unreadable, examples, filtered, .. } = &self.tables;
         let grant = "GRANT USAGE on the schema and SELECT on the tables to the user";
         if *readable == 0 {
             let message = match unreadable {

@@ -47,14 +47,15 @@ pub(super) struct RawConfig {
     sslmode: Option<SslMode>,
     /// Prefix of the destination schemas.
     schema_prefix: Option<String>,
-    /// Read only these schemas.
+    /// Read only these schemas. The setup test tells which of them, and of the names below, are not there.
     schemas: Option<Vec<String>>,
     /// Read only these tables, each as `schema.table`.
     tables: Option<Vec<String>>,
-    /// Column whose growth marks changes, by `schema.table`. Tables without an entry are followed by transaction id.
+    /// Column whose growth marks changes, by `schema.table`. Tables without an entry are followed by transaction id, and so
+    /// are materialized views with one.
     cursor_columns: BTreeMap<String, String>,
-    /// Seconds before the last cursor value that every incremental sync reads again, so that rows committed late are
-    /// not lost. Applies to date and time cursor columns.
+    /// Seconds before the last cursor value that every incremental sync reads again, so that rows are not lost whose time
+    /// was taken long before their transaction began to write. Applies to date and time cursor columns.
     cursor_overlap_seconds: Option<u32>,
     /// Carry every `numeric` column as text, which also carries `NaN`.
     numeric_as_text: bool,
@@ -130,7 +131,7 @@ pub(super) struct Config {
     /// Tables to read as `schema.table`; empty for all.
     pub(super) tables: Vec<String>,
     /// Cursor columns by `schema.table`.
-    cursor_columns: BTreeMap<String, String>,
+    pub(super) cursor_columns: BTreeMap<String, String>,
     /// Seconds read again before a temporal cursor.
     pub(super) cursor_overlap_seconds: u32,
     /// Carry numerics as text.

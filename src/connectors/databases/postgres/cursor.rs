@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tally::Tally;
+use super::writers::{Writers, Writing};
 use crate::core::Result;
 use crate::core::run::Cursor;
 
@@ -34,11 +36,54 @@ pub(super) enum Position {
     Column {
         /// The column.
         column: String,
-        /// Its largest value, as text.
-        value: String,
-        /// What it was the largest value of: the value says nothing of another table, nor of columns that were not read.
+        /// How far.
+        #[serde(flatten)]
+        bound: Bound,
+        /// What it is a bound of: a value says nothing of another table, nor of columns that were not read.
         seen: Horizon,
     },
+}
+
+/// How far a cursor column has been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bound {
+    /// Up to this value, as text, everything has been read, and nobody adds rows below it any more. `None` before there is
+    /// such a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<String>,
+    /// The value that comes next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pending: Option<Pending>,
+}
+
+/// A largest value that does not count yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    /// The value, as text.
+    value: String,
+    /// Who may still commit rows below it.
+    writers: Writers,
+}
+
+impl Bound {
+    /// The bound behind a sync that reads from this one's value on, where `largest` is the largest value before it reads
+    /// and `slow` are those who took theirs before and have not committed.
+    ///
+    /// One pending value at a time: were it replaced by each newer one, there would always be somebody who has not ended.
+    pub(super) fn after(self, largest: String, slow: Writers, now: &Writing) -> Self {
+        if slow.none() {
+            return Self { value: Some(largest), pending: None };
+        }
+        let newer = Pending { value: largest, writers: slow };
+        let Some(Pending { value, writers }) = self.pending else {
+            return Self { value: self.value, pending: Some(newer) };
+        };
+        let writers = writers.left(now);
+        if writers.none() {
+            return Self { value: Some(value), pending: Some(newer) };
+        }
+        Self { value: self.value, pending: Some(Pending { value, writers }) }
+    }
 }
 
 /// A transaction id, and what must still be true for it to mean anything.
@@ -51,8 +96,8 @@ pub(super) struct Horizon {
     pub(super) database: String,
     /// `pg_class.oid` of the stream.
     pub(super) relation: u32,
-    /// `pg_class.oid` of the relations that held the rows: a partition that is not among them was attached later, with
-    /// rows as old as it likes.
+    /// `pg_class.oid` of the relations that held the rows, those behind a view included: one that is not among them was
+    /// attached later, with rows as old as it likes.
     pub(super) parts: Vec<u32>,
     /// Number and name of the columns that were read.
     pub(super) columns: Vec<(i16, String)>,
@@ -60,6 +105,9 @@ pub(super) struct Horizon {
     pub(super) gone: Vec<String>,
     /// Largest column number there was, read or not.
     pub(super) newest_column: i16,
+    /// How often rows were replaced, of a table without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tally: Option<Tally>,
 }
 
 impl Position {

@@ -69,15 +69,17 @@ impl Relation {
     }
 }
 
-/// The relations a configuration speaks of, as a condition on `c` and `n`: tables, partitioned tables (as one; their
-/// partitions are not streams of their own), views, materialized views, foreign tables. Relations that belong to an
-/// extension are its machinery, not the user's data. A standby cannot read unlogged tables.
-pub(super) fn scope(config: &Config) -> String {
-    let mut condition = "c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+/// A condition on `c` and `n`, the relations that can be streams: tables, partitioned tables (as one; their partitions are
+/// not streams of their own), views, materialized views, foreign tables. Relations that belong to an extension are its
+/// machinery, not the user's data. A standby cannot read unlogged tables.
+pub(super) const STREAMS: &str = "c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
  AND n.nspname <> 'information_schema' AND left(n.nspname, 3) <> 'pg_' AND left(n.nspname, 12) <> '_timescaledb'
  AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery())
- AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype = 'e')"
-        .to_owned();
+ AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype = 'e')";
+
+/// The [`STREAMS`] a configuration speaks of.
+pub(super) fn scope(config: &Config) -> String {
+    let mut condition = STREAMS.to_owned();
     if !config.schemas.is_empty() {
         condition.push_str(&format!(" AND n.nspname::text = ANY ({})", text_array(&config.schemas)));
     }

@@ -2,31 +2,40 @@
 //!
 //! The rooms: [`config`] and [`address`] say where the server is; [`session`] over [`wire`] talks to it, with [`patience`];
 //! [`errors`] translates what it says; [`types`] is the type table; [`discover`] lists streams; [`plan`] cuts them into chunks, with
-//! the sizes of [`relation`], the [`range`] each chunk carries, the [`cursor`] a sync leaves behind, and [`watermark`] for
-//! cursor columns; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and
-//! [`numeric`], or refuses it as [`oversize`]; [`check`] is the setup test.
+//! the sizes of [`relation`], the [`range`] each chunk carries and the [`cursor`] a sync leaves behind, with the [`tally`] of
+//! tables without a key; [`by_column`] does for cursor columns, with [`watermark`], [`writers`] and [`value_ranges`], on an
+//! [`estimate`]; [`read`] moves a chunk and [`key_range`] a range of keys, through [`decode`], [`values`] and [`numeric`], or
+//! refuses it as [`oversize`]; [`check`] is the setup test, which has [`names`] look for what the configuration names and
+//! [`presented`] at the server's certificate.
 
 mod address;
+mod by_column;
 mod check;
 mod config;
 mod cursor;
 mod decode;
 mod discover;
 mod errors;
+mod estimate;
 mod key_range;
+mod names;
 mod numeric;
 mod oversize;
 mod patience;
 mod plan;
+mod presented;
 mod range;
 mod read;
 mod relation;
 mod session;
 mod sql;
+mod tally;
 mod types;
+mod value_ranges;
 mod values;
 mod watermark;
 mod wire;
+mod writers;
 
 use std::cell::RefCell;
 
@@ -36,21 +45,33 @@ use serde_json::Value;
 use self::config::{Config, RawConfig};
 use self::session::Session;
 use crate::connectors::registry::ConnectorType;
-use crate::connectors::{BatchSink, KeyScan, SetupTest, Source, StreamRequest};
+use crate::connectors::{BatchSink, KeyScan, Presented, SetupTest, Source, StreamRequest};
 use crate::core::catalog::Catalog;
 use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{ErrorKind, Result};
 use crate::ports::Ports;
 
-/// The registry's entry.
-pub(crate) const CONNECTOR: ConnectorType = ConnectorType {
-    id: "postgres",
-    name: "PostgreSQL",
-    category: "Database",
-    description: "Tables and views of a PostgreSQL database, followed by transaction id or by a cursor column.",
-    config_schema: || schemars::schema_for!(RawConfig),
-    open,
-};
+/// The registry's entries: the service under every name that Fivetran has for where the server runs. All of them are the
+/// same connector.
+pub(crate) const CONNECTORS: [ConnectorType; 6] = [
+    service("postgres", "PostgreSQL"),
+    service("aurora_postgres", "Amazon Aurora PostgreSQL"),
+    service("azure_postgres", "Azure Database for PostgreSQL"),
+    service("google_cloud_postgresql", "Google Cloud SQL for PostgreSQL"),
+    service("heroku_postgres", "Heroku Postgres"),
+    service("postgres_rds", "Amazon RDS for PostgreSQL"),
+];
+
+const fn service(id: &'static str, name: &'static str) -> ConnectorType {
+    ConnectorType {
+        id,
+        name,
+        category: "Database",
+        description: "Tables and views of a PostgreSQL database, followed by transaction id or by a cursor column.",
+        config_schema: || schemars::schema_for!(RawConfig),
+        open,
+    }
+}
 
 fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Source>> {
     let config = Config::parse(config, ports.bindings.as_ref())?;
@@ -109,6 +130,10 @@ impl Source for Postgres {
 
     async fn check(&self) -> Vec<SetupTest> {
         check::check(&self.config, &self.ports).await
+    }
+
+    async fn certificate(&self) -> Result<Presented> {
+        presented::certificate(&self.config, &self.ports).await
     }
 
     async fn discover(&self) -> Result<Catalog> {

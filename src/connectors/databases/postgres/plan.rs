@@ -16,24 +16,26 @@
 //! files they were cut for; a chunk that finds another file fails, and the table is planned again.
 //!
 //! A table without a key cannot tell a row's new version from another row: rows updated while a full read of several
-//! chunks is under way arrive in both versions, until the next full read.
+//! chunks is under way arrive in both versions. Where the server's [`tally`](super::tally) of replaced rows has moved, the
+//! next sync is full.
 //!
-//! With a cursor column the promise is weaker: a row that commits later than `cursor_overlap_seconds` after the value in
-//! its cursor column was taken is missed, as with every tool that works by cursor column.
+//! With a cursor column the promise is a little weaker; [`by_column`] says how.
 
+use super::by_column;
 use super::config::Config;
 use super::cursor::{Horizon, Position, Xid};
 use super::range::{Pages, Range, RelationRef, Rows};
 use super::relation::{self, Part, Relation};
 use super::session::Session;
-use super::watermark::{self, CursorColumn};
+use super::tally::Tally;
+use super::watermark::CursorColumn;
 use crate::connectors::{StreamRequest, SyncMode};
 use crate::core::limits::MIB;
 use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{Error, ErrorKind, Result};
 
 /// Heap and TOAST bytes of one chunk of a full read: a few seconds at the speed one consumer decodes.
-const CHUNK_BYTES: u64 = 64 * MIB as u64;
+pub(super) const CHUNK_BYTES: u64 = 64 * MIB as u64;
 
 /// Heap and TOAST bytes one chunk of an incremental read looks through. It returns few of the rows it sees, so a chunk
 /// as small as a full read's would cost an order each for nothing.
@@ -63,22 +65,29 @@ pub(super) async fn plan(
         SyncMode::Full => None,
         SyncMode::Incremental => from.and_then(Position::of),
     };
-    let planner = Planner { request, relation: &relation, database: &database };
+    let keyless = request.stream.primary_key.is_empty();
+    let tally = if keyless { Tally::take(session, &relation).await? } else { None };
+    let planner = Planner { request, relation: &relation, database: &database, tally };
     let named = request.cursor_column.as_deref().or_else(|| config.cursor_column(&request.stream.name));
     match named {
-        Some(name) => {
+        // A refresh brings rows that were committed long before it, below values that were read. Its transaction tells.
+        Some(name) if !relation.materialized => {
             let column = CursorColumn::of(&relation.columns, name, &request.stream.name)?;
-            let value = watermark::largest(session, &request.stream.name, &column).await?;
-            planner.by_column(session, &column, position, value, config.cursor_overlap_seconds).await
+            by_column::plan(&planner, session, &column, position, config.cursor_overlap_seconds).await
         }
-        None => planner.by_transaction(position),
+        _ => planner.by_transaction(position),
     }
 }
 
-struct Planner<'a> {
-    request: &'a StreamRequest,
-    relation: &'a Relation,
+/// A stream that is being planned.
+pub(super) struct Planner<'a> {
+    /// What is asked for.
+    pub(super) request: &'a StreamRequest,
+    /// The stream as it stands.
+    pub(super) relation: &'a Relation,
     database: &'a str,
+    /// Of a stream without a key.
+    tally: Option<Tally>,
 }
 
 impl Planner<'_> {
@@ -100,49 +109,8 @@ impl Planner<'_> {
         }
     }
 
-    async fn by_column(
-        &self,
-        session: &mut Session,
-        column: &CursorColumn,
-        position: Option<Position>,
-        value: Option<String>,
-        overlap_seconds: u32,
-    ) -> Result<StreamPlan> {
-        let known = match &position {
-            Some(Position::Column { seen, .. }) => Some(seen),
-            _ => None,
-        };
-        let next = match value {
-            Some(value) => {
-                let seen = self.horizon(known)?;
-                Some(Position::Column { column: column.name.clone(), value, seen }.cursor()?)
-            }
-            None => None,
-        };
-        match position {
-            Some(Position::Column { column: from_column, value, seen })
-                if from_column == column.name && self.is_of_this_stream(&seen)? =>
-            {
-                let rows = Rows::Cursor {
-                    column: column.name.clone(),
-                    from: column.lower_bound(&value, overlap_seconds),
-                };
-                let whole = self.range(self.itself(), rows.clone(), None);
-                // With an index on the cursor column one query finds the rows; only many of them are worth page ranges.
-                let ranges = match watermark::estimate(session, &whole).await? {
-                    Some(rows_expected) if rows_expected > watermark::MANY_ROWS && self.relation.paged => {
-                        self.paged(&rows, CHUNK_BYTES)
-                    }
-                    rows_expected => Ranges { list: vec![(whole, rows_expected)] },
-                };
-                Ok(StreamPlan { full: false, chunks: ranges.chunks()?, next_cursor: next })
-            }
-            _ => Ok(full(self.everything()?, next)),
-        }
-    }
-
     /// All rows, and a catch-up if they take more than one snapshot.
-    fn everything(&self) -> Result<Vec<Chunk>> {
+    pub(super) fn everything(&self) -> Result<Vec<Chunk>> {
         let mut chunks = self.paged(&Rows::All, CHUNK_BYTES).chunks()?;
         if chunks.len() > 1 {
             let since = self.relation.horizon;
@@ -154,10 +122,10 @@ impl Planner<'_> {
     }
 
     /// The rows written since a horizon; all rows of parts it did not know.
-    fn changes(&self, from: &Horizon) -> Ranges {
+    pub(super) fn changes(&self, from: &Horizon) -> Ranges {
         let rows = Rows::Changes { since: from.transaction };
-        let (known, new): (Vec<&Part>, Vec<&Part>) =
-            self.relation.parts.iter().partition(|part| from.parts.contains(&part.relation.oid));
+        let (new, known): (Vec<&Part>, Vec<&Part>) =
+            self.relation.parts.iter().partition(|part| self.is_new(part, from));
         if new.is_empty() {
             return self.paged(&rows, SCAN_BYTES);
         }
@@ -170,8 +138,29 @@ impl Planner<'_> {
         ranges
     }
 
+    /// Those rows of the parts that a horizon did not know; `None` when we may not read them by their own names.
+    pub(super) fn of_new_parts(&self, rows: &Rows, from: &Horizon) -> Option<Ranges> {
+        let new: Vec<&Part> = self.relation.parts.iter().filter(|part| self.is_new(part, from)).collect();
+        if new.is_empty() {
+            return Some(Ranges { list: Vec::new() });
+        }
+        if self.relation.filtered || !new.iter().all(|part| part.readable) {
+            return None;
+        }
+        if self.relation.paged {
+            return Some(self.part_by_part(new.into_iter(), rows, CHUNK_BYTES));
+        }
+        let whole = |part: &Part| (self.range(part.relation.clone(), rows.clone(), None), None);
+        Some(Ranges { list: new.into_iter().map(whole).collect() })
+    }
+
+    /// True for a part that was attached since.
+    fn is_new(&self, part: &Part, since: &Horizon) -> bool {
+        part.relation.oid != self.relation.oid && !since.parts.contains(&part.relation.oid)
+    }
+
     /// Cuts the stream into ranges of about `target` bytes.
-    fn paged(&self, rows: &Rows, target: u64) -> Ranges {
+    pub(super) fn paged(&self, rows: &Rows, target: u64) -> Ranges {
         let parts = &self.relation.parts;
         let target = target.max(self.relation.bytes() / MAX_CHUNKS);
         if !self.relation.paged || self.relation.bytes() <= target {
@@ -220,11 +209,13 @@ impl Planner<'_> {
             || (!self.relation.filtered && self.relation.parts.iter().all(|part| part.readable))
     }
 
-    fn itself(&self) -> RelationRef {
+    /// The stream as a relation to select from.
+    pub(super) fn itself(&self) -> RelationRef {
         self.relation.itself(&self.request.stream.name)
     }
 
-    fn range(&self, relation: RelationRef, rows: Rows, pages: Option<Pages>) -> Range {
+    /// A range, held to what the relation is now.
+    pub(super) fn range(&self, relation: RelationRef, rows: Rows, pages: Option<Pages>) -> Range {
         let whole = relation.oid == self.relation.oid;
         let parts = self.relation.parts.iter().filter(|part| whole || part.relation.oid == relation.oid);
         let files = if pages.is_some() { parts.map(|part| part.file).collect() } else { Vec::new() };
@@ -232,26 +223,28 @@ impl Planner<'_> {
     }
 
     /// Where the next sync starts; what the last one knew of columns is carried along.
-    fn horizon(&self, last: Option<&Horizon>) -> Result<Horizon> {
+    pub(super) fn horizon(&self, last: Option<&Horizon>) -> Result<Horizon> {
         let columns = self.wanted()?;
         let known = last.iter().flat_map(|last| last.columns.iter().map(|(_, name)| name).chain(&last.gone));
         let mut gone: Vec<String> =
             known.filter(|name| columns.iter().all(|(_, wanted)| wanted != *name)).cloned().collect();
         gone.sort_unstable();
         gone.dedup();
+        let parts = self.relation.parts.iter().map(|part| part.relation.oid);
         Ok(Horizon {
             transaction: self.relation.horizon,
             database: self.database.to_owned(),
             relation: self.relation.oid,
-            parts: self.relation.parts.iter().map(|part| part.relation.oid).collect(),
+            parts: parts.chain(self.relation.behind.iter().copied()).collect(),
             columns,
             gone,
             newest_column: self.relation.columns.iter().map(|column| column.number).max().unwrap_or(0),
+            tally: self.tally.clone(),
         })
     }
 
     /// True when reading what was written since `from` gives all that changed.
-    fn still_means_something(&self, from: &Horizon) -> Result<bool> {
+    pub(super) fn still_means_something(&self, from: &Horizon) -> Result<bool> {
         let Relation { horizon: Xid(horizon), next: Xid(next), .. } = self.relation;
         let Xid(since) = from.transaction;
         Ok(since <= *horizon
@@ -260,10 +253,22 @@ impl Planner<'_> {
     }
 
     /// True when `from` was taken of the very relation, and rows not written since are at the destination with all columns.
-    fn is_of_this_stream(&self, from: &Horizon) -> Result<bool> {
+    /// A relation that is new behind a view brings rows as old as it likes, and nothing tells them from the others.
+    pub(super) fn is_of_this_stream(&self, from: &Horizon) -> Result<bool> {
         Ok(from.database == self.database
             && from.relation == self.relation.oid
+            && self.relation.behind.iter().all(|behind| from.parts.contains(behind))
+            && self.only_grew_since(from)
             && !self.has_columns_to_fill(from)?)
+    }
+
+    /// True when what has a key brings new versions of rows under it, and what has none brought none.
+    fn only_grew_since(&self, from: &Horizon) -> bool {
+        match (&self.tally, &from.tally) {
+            (None, _) => true,
+            (Some(now), Some(then)) => now.only_grew_since(then),
+            (Some(_), None) => false,
+        }
     }
 
     /// Number and name of the columns to read.
@@ -304,12 +309,14 @@ impl Planner<'_> {
 }
 
 /// Ranges with their expected rows.
-struct Ranges {
-    list: Vec<(Range, Option<u64>)>,
+pub(super) struct Ranges {
+    /// In the order of the chunks.
+    pub(super) list: Vec<(Range, Option<u64>)>,
 }
 
 impl Ranges {
-    fn chunks(self) -> Result<Vec<Chunk>> {
+    /// The chunks that read them.
+    pub(super) fn chunks(self) -> Result<Vec<Chunk>> {
         let chunk = |(index, (range, estimated_rows)): (usize, (Range, Option<u64>))| {
             Ok(Chunk {
                 index: u32::try_from(index).map_err(|_| too_many())?,
@@ -322,11 +329,13 @@ impl Ranges {
     }
 }
 
-fn full(chunks: Vec<Chunk>, next_cursor: Option<Cursor>) -> StreamPlan {
+/// A plan of chunks that carry the whole stream.
+pub(super) fn full(chunks: Vec<Chunk>, next_cursor: Option<Cursor>) -> StreamPlan {
     StreamPlan { full: true, chunks, next_cursor }
 }
 
-fn too_many() -> Error {
+/// The error of more chunks than can be numbered.
+pub(super) fn too_many() -> Error {
     Error::internal("A stream was cut into more chunks than can be numbered")
 }
 

@@ -45,6 +45,22 @@ pub(super) enum Rows {
         /// The first value, an SQL expression.
         from: String,
     },
+    /// Those whose cursor column has reached `from` and not `to`.
+    Between {
+        /// The cursor column.
+        column: String,
+        /// The first value, an SQL expression.
+        from: String,
+        /// The first value not read, an SQL expression.
+        to: String,
+    },
+    /// Those that [`Rows::Cursor`] leaves out.
+    Below {
+        /// The cursor column.
+        column: String,
+        /// The first value not read, an SQL expression.
+        from: String,
+    },
 }
 
 /// A relation by name, and by oid to notice when it was replaced by another of the same name.
@@ -108,6 +124,11 @@ impl Range {
                 let column = identifier(column);
                 conditions.push(format!("({column} >= {from} OR {column} IS NULL)"));
             }
+            Rows::Between { column, from, to } => {
+                let column = identifier(column);
+                conditions.push(format!("{column} >= {from} AND {column} < {to}"));
+            }
+            Rows::Below { column, from } => conditions.push(format!("{} < {from}", identifier(column))),
         }
         let mut sql = format!("SELECT {} FROM {}", expressions.join(", "), self.relation.quoted());
         for (index, condition) in conditions.iter().enumerate() {
@@ -149,6 +170,8 @@ mod tests {
             Rows::All,
             Rows::Changes { since: Xid(u64::MAX) },
             Rows::Cursor { column: "c".to_owned(), from: "E'1'".to_owned() },
+            Rows::Between { column: "c".to_owned(), from: "E'1'".to_owned(), to: "E'2'".to_owned() },
+            Rows::Below { column: "c".to_owned(), from: "E'1'".to_owned() },
         ] {
             let planned = range(rows, Some(Pages { from: 3, to: None }));
             let chunk =

@@ -19,6 +19,10 @@ pub(super) struct Relation {
     pub(super) paged: bool,
     /// True for a partitioned table.
     pub(super) partitioned: bool,
+    /// True for a materialized view.
+    pub(super) materialized: bool,
+    /// True when rows come from another server, wholly or in part.
+    pub(super) foreign: bool,
     /// True when row-level security filters what we see. It is defined on the stream; reading a partition by its own
     /// name would pass it by.
     pub(super) filtered: bool,
@@ -26,8 +30,10 @@ pub(super) struct Relation {
     pub(super) horizon: Xid,
     /// The first transaction id not given out.
     pub(super) next: Xid,
-    /// The relations that hold the rows, when `paged`.
+    /// The relations that hold the rows: the table itself, its partitions, those that inherit from it. None for a view.
     pub(super) parts: Vec<Part>,
+    /// `pg_class.oid` of every relation a view reads, through other views and down to partitions.
+    pub(super) behind: Vec<u32>,
     /// Readable columns.
     pub(super) columns: Vec<CatalogColumn>,
 }
@@ -110,18 +116,32 @@ target AS (
   WHERE n.nspname = {schema} AND c.relname = {table} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ),
 tree(root, member) AS (
-  SELECT i.inhparent, i.inhrelid FROM pg_inherits i JOIN target c ON c.oid = i.inhparent WHERE c.relkind = 'p'
+  SELECT i.inhparent, i.inhrelid FROM pg_inherits i JOIN target c ON c.oid = i.inhparent
   UNION ALL
   SELECT t.root, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.member
 ),
 parts AS (
   SELECT m.oid, m.relname, m.relnamespace, m.reltoastrelid, m.reltuples FROM pg_class m
-  WHERE m.relkind IN ('r', 'm') AND (m.oid IN (SELECT oid FROM target) OR m.oid IN (SELECT member FROM tree))
+  WHERE m.relkind IN ('r', 'm', 'f') AND (m.oid IN (SELECT oid FROM target) OR m.oid IN (SELECT member FROM tree))
+),
+behind(member) AS (
+  SELECT oid FROM target WHERE relkind = 'v'
+  UNION
+  SELECT next.member FROM behind b CROSS JOIN LATERAL (
+    SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = b.member
+    UNION ALL
+    SELECT d.refobjid FROM pg_rewrite r
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE r.ev_class = b.member
+  ) next(member)
 )
 SELECT json_build_object(
  'oid', c.oid::int8,
  'paged', {paged},
  'partitioned', c.relkind = 'p',
+ 'materialized', c.relkind = 'm',
+ 'foreign', EXISTS (SELECT FROM pg_class f WHERE f.relkind = 'f' AND (f.oid = c.oid
+   OR f.oid IN (SELECT member FROM tree) OR f.oid IN (SELECT member FROM behind))),
  'filtered', row_security_active(c.oid),
  'horizon', {horizon},
  'next', {next},
@@ -134,6 +154,7 @@ SELECT json_build_object(
      'readable', has_schema_privilege(s.oid, 'USAGE') AND has_table_privilege(m.oid, 'SELECT')
    ) ORDER BY m.oid), '[]')
    FROM parts m JOIN pg_namespace s ON s.oid = m.relnamespace),
+ 'behind', (SELECT coalesce(json_agg(member::int8 ORDER BY member), '[]') FROM behind),
  'columns', {columns})
 FROM target c",
         domains = sql::DOMAINS,

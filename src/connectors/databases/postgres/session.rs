@@ -27,7 +27,7 @@ use crate::ports::{Ports, TcpStream, TlsMode};
 const CONNECT_MS: u64 = 20_000;
 
 /// `SSLRequest`: length 8, code 80877103 (PostgreSQL manual, message formats).
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// How far connecting came when it failed: the setup tests report each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

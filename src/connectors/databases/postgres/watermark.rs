@@ -1,8 +1,5 @@
 //! Cursor columns: which may serve, their largest value, and the lower bound of the next read.
 
-use serde_json::Value;
-
-use super::range::Range;
 use super::session::Session;
 use super::sql::{identifier, literal, qualified};
 use super::types::CatalogColumn;
@@ -46,7 +43,7 @@ impl CursorColumn {
     /// The first value to read again, an SQL expression. The bound itself is included: rows of equal value may have
     /// been committed since. Dates and times go back further, by the overlap.
     pub(super) fn lower_bound(&self, value: &str, overlap_seconds: u32) -> String {
-        let value = format!("{}::pg_catalog.{}", literal(value), self.base);
+        let value = self.value(value);
         match self.base {
             "date" | "timestamp" | "timestamptz" => format!(
                 "({value} - {}::pg_catalog.interval)::pg_catalog.{}",
@@ -55,6 +52,11 @@ impl CursorColumn {
             ),
             _ => value,
         }
+    }
+
+    /// A value as an SQL expression.
+    fn value(&self, text: &str) -> String {
+        format!("{}::pg_catalog.{}", literal(text), self.base)
     }
 
     /// The expression of the largest value. A timestamp in the future (a typing error, `infinity`) must not become the
@@ -94,18 +96,40 @@ pub(super) async fn largest(
     Ok(rows.into_iter().next().filter(|value| !value.is_empty()))
 }
 
-/// The planner's estimate of the rows of a range, if it gives one.
+/// `count - 1` values at equal distances between the smallest and `largest`, as SQL expressions, in order; none for texts,
+/// which have no distances.
 ///
 /// # Errors
 /// When the server fails.
-pub(super) async fn estimate(session: &mut Session, range: &Range) -> Result<Option<u64>> {
+pub(super) async fn cuts(
+    session: &mut Session,
+    stream: &StreamName,
+    column: &CursorColumn,
+    largest: &str,
+    count: u64,
+) -> Result<Vec<String>> {
+    let base = column.base;
+    let (name, largest) = (identifier(&column.name), column.value(largest));
+    // Infinities have no distances either.
+    let (finite, step) = match base {
+        "text" | "varchar" => return Ok(Vec::new()),
+        "date" => (format!("isfinite({name})"), format!("low + ((high - low)::int8 * i / {count})::int4")),
+        "timestamp" | "timestamptz" => {
+            (format!("isfinite({name})"), format!("low + (high - low) * (i::float8 / {count})"))
+        }
+        _ => {
+            let finite = match base {
+                "numeric" => format!("{name}::text NOT IN ('NaN', 'Infinity', '-Infinity')"),
+                _ => "true".to_owned(),
+            };
+            (finite, format!("(low::numeric + (high::numeric - low::numeric) * i / {count})::{base}"))
+        }
+    };
     let sql = format!(
-        "{}SET LOCAL search_path TO DEFAULT; EXPLAIN (FORMAT JSON) {}; COMMIT",
-        session.begin,
-        range.select(&["1".to_owned()])
+        "{begin}SET LOCAL search_path TO DEFAULT; SELECT DISTINCT {step} AS cut FROM generate_series(1, {count} - 1) i CROSS JOIN            (SELECT min({name}) AS low, {largest} AS high FROM {relation} WHERE {finite}) ends          WHERE low < high ORDER BY cut; COMMIT",
+        begin = session.begin,
+        relation = qualified(&stream.schema, &stream.table),
     );
-    let during = format!("estimating the changes of {}", range.relation.quoted());
-    let rows = session.query(&sql, &during).await?;
-    let plan: Value = rows.first().and_then(|row| serde_json::from_str(row).ok()).unwrap_or_default();
-    Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).map(|rows| rows as u64))
+    let cuts = session.query(&sql, &format!("dividing the values of {} of {stream}", column.name)).await?;
+    Ok(cuts.iter().map(|cut| column.value(cut)).collect())
 }

@@ -1,0 +1,220 @@
+//! Certificates that people approve for the sources of connections.
+//!
+//! The platform's TLS has authorities of its own, and an approval cannot add one. So an approval is taken only where it is
+//! true already: the server shows this certificate, and the platform trusts it. Anything else is refused with the reason,
+//! instead of a promise that the next sync would break.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::actor;
+use super::connections::found;
+use crate::api::access::Needs;
+use crate::api::cursor::Items;
+use crate::api::error::{ApiError, ApiResult};
+use crate::api::request::Call;
+use crate::api::response::{Answer, NoData};
+use crate::api::router::{Method, PAGED, Route, handler};
+use crate::api::timestamp::Timestamp;
+use crate::api::{Services, setup};
+use crate::connectors::Presented;
+use crate::control::certificates::ApprovedCertificate;
+use crate::control::{Connection, ObjectKind};
+use crate::core::Error;
+use crate::core::access::{Access, Resource};
+use crate::core::certificate::Certificate;
+
+pub(crate) fn routes() -> Vec<Route> {
+    const ALL: &str = "/v1/connections/{connection_id}/certificates";
+    const ONE: &str = "/v1/connections/{connection_id}/certificates/{hash}";
+    const ANY: &str = "/v1/certificates";
+    const HONEST: &str = "Looks at the server: it must show this certificate, and the platform must trust it already, \
+        because an approval cannot make it (400 NotSupported).";
+    let in_body = Needs::in_body(
+        Resource::Connector,
+        Access::Manage,
+        &[(ObjectKind::Connection, "/connection_id"), (ObjectKind::Destination, "/destination_id")],
+    );
+    let manage = Needs::connection(Access::Manage);
+    let read = Needs::connection(Access::Read);
+    vec![
+        Route::new(Method::Post, ANY, "Approve a certificate", in_body, handler!(approve_any, ApproveAny))
+            .details(HONEST),
+        Route::new(
+            Method::Post,
+            ALL,
+            "Approve a certificate of the source",
+            manage,
+            handler!(approve, Approve => CertificateBody),
+        )
+        .status(201)
+        .details(HONEST),
+        Route::new(
+            Method::Get,
+            ALL,
+            "List approved certificates",
+            read,
+            handler!(list => Items<CertificateBody>),
+        )
+        .query(PAGED),
+        Route::new(Method::Get, ONE, "Read an approved certificate", read, handler!(get => CertificateBody)),
+        Route::new(Method::Delete, ONE, "Revoke an approval", manage, handler!(revoke)).details(
+            "Forgets the approval. What a public authority vouches for stays trusted, as it was before the approval.",
+        ),
+    ]
+}
+
+/// A certificate to approve.
+#[derive(Deserialize, JsonSchema)]
+struct Approve {
+    /// Its SHA-256 or SHA-1, in hexadecimal or base64.
+    hash: String,
+    /// The certificate: PEM, or DER in base64.
+    encoded_cert: String,
+}
+
+/// A certificate to approve, and for what.
+#[derive(Deserialize, JsonSchema)]
+struct ApproveAny {
+    /// Its SHA-256 or SHA-1, in hexadecimal or base64.
+    hash: String,
+    /// The certificate: PEM, or DER in base64.
+    encoded_cert: String,
+    /// The connection whose source shows it.
+    connection_id: Option<String>,
+    /// Destinations show no certificates here: 400.
+    destination_id: Option<String>,
+}
+
+/// An approved certificate.
+#[derive(Serialize, JsonSchema)]
+struct CertificateBody {
+    /// The hash in base64url.
+    id: String,
+    /// Whom it is for.
+    name: String,
+    /// As it was sent.
+    hash: String,
+    /// Always `X.509`.
+    r#type: &'static str,
+    /// In hexadecimal.
+    sha1: String,
+    /// In hexadecimal.
+    sha256: String,
+    /// The public key with its algorithm: DER in base64.
+    public_key: String,
+    validated_date: Timestamp,
+    /// User or key.
+    validated_by: String,
+}
+
+impl CertificateBody {
+    fn of(approved: ApprovedCertificate) -> Self {
+        let ApprovedCertificate { hash, certificate, validated_by, validated_at } = approved;
+        Self {
+            id: URL_SAFE_NO_PAD.encode(&hash),
+            name: certificate.subject().to_owned(),
+            r#type: "X.509",
+            sha1: certificate.sha1(),
+            sha256: certificate.sha256(),
+            public_key: certificate.public_key(),
+            validated_date: Timestamp(validated_at),
+            validated_by,
+            hash,
+        }
+    }
+}
+
+async fn approve_any(services: &Services, call: &Call<'_>, body: ApproveAny) -> ApiResult<Answer<NoData>> {
+    if body.destination_id.is_some() {
+        return Err(ApiError::new(400, "NotSupported", super::unavailable::DESTINATION_CERTIFICATES));
+    }
+    let Some(id) = body.connection_id else {
+        return Err(Error::invalid("This says not for what the certificate is approved")
+            .field("connection_id")
+            .remedy("Name a connection")
+            .into());
+    };
+    let connection = services.control.connection(&id).await?;
+    let connection = connection.ok_or_else(|| ApiError::not_found("Connection", &id))?;
+    let approve = Approve { hash: body.hash, encoded_cert: body.encoded_cert };
+    approve_for(services, call, &connection, approve).await?;
+    Ok(Answer::done("The certificate has been approved."))
+}
+
+async fn approve(services: &Services, call: &Call<'_>, body: Approve) -> ApiResult<Answer<CertificateBody>> {
+    let approved = approve_for(services, call, &found(services, call).await?, body).await?;
+    Answer::new("The certificate has been approved.", &CertificateBody::of(approved))
+}
+
+async fn approve_for(
+    services: &Services,
+    call: &Call<'_>,
+    connection: &Connection,
+    Approve { hash, encoded_cert }: Approve,
+) -> ApiResult<ApprovedCertificate> {
+    let certificate = Certificate::from_text(&encoded_cert)?;
+    if !certificate.has_digest(&hash) {
+        return Err(Error::invalid("This is not the hash of encoded_cert")
+            .field("hash")
+            .remedy(format!("Its SHA-256 is {}", certificate.sha256()))
+            .into());
+    }
+    let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
+    require_trust(&certificate, source.certificate().await?)?;
+    let validated_by = actor(call).unwrap_or_default();
+    let new = ApprovedCertificate { hash, certificate, validated_by, validated_at: services.control.now() };
+    services.control.approve_certificate(&connection.id, &new).await?;
+    // Somebody may have approved it before; what is kept is the answer.
+    Ok(services.control.certificate(&connection.id, &new.hash).await?.unwrap_or(new))
+}
+
+/// Whether it is true that connections to the server accept this certificate.
+fn require_trust(certificate: &Certificate, presented: Presented) -> ApiResult<()> {
+    let (der, distrust) = match presented {
+        Presented::Nothing(reason) => return Err(ApiError::new(400, "NotSupported", reason)),
+        Presented::Certificate { der, distrust } => (der, distrust),
+    };
+    let shown = Certificate::from_der(der)?;
+    if shown != *certificate {
+        return Err(Error::invalid(format!("The server shows another certificate, for {}", shown.subject()))
+            .field("encoded_cert")
+            .remedy(format!("Approve the one with SHA-256 {}, or correct config.host", shown.sha256()))
+            .into());
+    }
+    match distrust {
+        None => Ok(()),
+        Some(error) => {
+            let message = format!(
+                "The server shows this certificate, issued by {}, and the Workers runtime does not trust it, which no \
+                 approval can change: it verifies TLS against public authorities. {error}",
+                shown.issuer()
+            );
+            Err(ApiError::new(400, "NotSupported", message))
+        }
+    }
+}
+
+async fn list(services: &Services, call: &Call<'_>) -> ApiResult<Answer<Items<CertificateBody>>> {
+    let connection = found(services, call).await?;
+    let listing = services.control.certificates(&connection.id, &call.page()?).await?;
+    let items = Items::of(listing, CertificateBody::of);
+    Answer::new("Connection certificates retrieved successfully", &items)
+}
+
+async fn get(services: &Services, call: &Call<'_>) -> ApiResult<Answer<CertificateBody>> {
+    let (connection, hash) = (found(services, call).await?, call.part("hash"));
+    let approved = services.control.certificate(&connection.id, hash).await?;
+    let approved = approved.ok_or_else(|| ApiError::not_found("Certificate", hash))?;
+    Answer::new("Connection certificate details retrieved successfully", &CertificateBody::of(approved))
+}
+
+async fn revoke(services: &Services, call: &Call<'_>) -> ApiResult<Answer<NoData>> {
+    let (connection, hash) = (found(services, call).await?, call.part("hash"));
+    if !services.control.revoke_certificate(&connection.id, hash).await? {
+        return Err(ApiError::not_found("Certificate", hash));
+    }
+    Ok(Answer::done(format!("Certificate '{hash}' has been revoked for connection '{}'", connection.id)))
+}

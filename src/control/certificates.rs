@@ -1,0 +1,87 @@
+//! Certificates approved for the sources of connections.
+
+use super::ControlPlane;
+use super::page::{Listing, Page};
+use super::row::Row;
+use crate::core::Result;
+use crate::core::certificate::Certificate;
+use crate::ports::Statement;
+
+/// `id` and `created_at` are what pages go by.
+const SELECT: &str = "SELECT hash AS id, der, validated_by, validated_at AS created_at FROM certificates \
+    WHERE connection_id = ?4";
+
+/// A certificate, and who approved it.
+#[derive(Clone, Debug)]
+pub struct ApprovedCertificate {
+    /// Its digest as the client wrote it.
+    pub hash: String,
+    /// What was approved.
+    pub certificate: Certificate,
+    /// User or key.
+    pub validated_by: String,
+    /// Microseconds UTC.
+    pub validated_at: i64,
+}
+
+impl ControlPlane {
+    /// Keeps an approval. One that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn approve_certificate(&self, connection_id: &str, new: &ApprovedCertificate) -> Result<()> {
+        let sql = "INSERT INTO certificates (connection_id, hash, der, validated_by, validated_at) \
+            VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (connection_id, hash) DO NOTHING";
+        let params = vec![
+            connection_id.into(),
+            new.hash.as_str().into(),
+            new.certificate.to_text().into(),
+            new.validated_by.as_str().into(),
+            new.validated_at.into(),
+        ];
+        self.db.query(Statement::new(sql, params)).await?;
+        Ok(())
+    }
+
+    /// The approvals of a connection, by age.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn certificates(
+        &self,
+        connection_id: &str,
+        page: &Page,
+    ) -> Result<Listing<ApprovedCertificate>> {
+        self.page_of(SELECT, vec![connection_id.into()], page, read).await
+    }
+
+    /// The approval of that hash.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn certificate(&self, connection_id: &str, hash: &str) -> Result<Option<ApprovedCertificate>> {
+        let sql = "SELECT hash AS id, der, validated_by, validated_at AS created_at FROM certificates \
+            WHERE connection_id = ?1 AND hash = ?2";
+        let found = self.db.query(Statement::new(sql, vec![connection_id.into(), hash.into()])).await?;
+        found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
+    }
+
+    /// Takes an approval back. False when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn revoke_certificate(&self, connection_id: &str, hash: &str) -> Result<bool> {
+        let sql = "DELETE FROM certificates WHERE connection_id = ?1 AND hash = ?2";
+        let params = vec![connection_id.into(), hash.into()];
+        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+    }
+}
+
+fn read(row: &Row) -> Result<ApprovedCertificate> {
+    Ok(ApprovedCertificate {
+        hash: row.text("id")?,
+        certificate: Certificate::from_text(&row.text("der")?)?,
+        validated_by: row.text("validated_by")?,
+        validated_at: row.integer("created_at")?,
+    })
+}
