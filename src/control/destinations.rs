@@ -31,7 +31,7 @@ pub struct DestinationRecord {
     pub service: String,
     /// The configuration with its secrets; `open()` it where it is needed and drop it there.
     pub config: SealedJson,
-    /// Tells this configuration from every other the destination has had; see [`Connection`](super::Connection).
+    /// Stands for the configuration where runs are told apart by it; see [`Connection::config_mark`](super::Connection).
     pub config_mark: String,
     /// The configuration as answers show it: secrets masked.
     pub config_public: Value,

@@ -83,9 +83,9 @@ pub(super) fn require_planned(
     ))
 }
 
-/// Fingerprint of what a run reads from and how, its schema settings included, and of where it writes to. It changes with
-/// every change of a configuration, is the same when that is only sealed anew, and tells nothing of the secrets. Decisions of
-/// the schema change policy are not in it: the run itself makes them.
+/// Fingerprint of what a run reads from and how, its schema settings included, and of where it writes to. It changes with every
+/// change of a configuration, is the same when that is only sealed anew, and tells nothing of the secrets. Decisions of the
+/// schema change policy are not in it: the run itself makes them.
 pub(super) fn definition(connection: &Connection, destination: &DestinationRecord) -> String {
     let mut hash = Sha256::new_with_prefix(&connection.config_mark);
     hash.update([u8::from(connection.sync_mode == SyncMode::Full)]);

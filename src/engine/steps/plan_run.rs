@@ -37,8 +37,10 @@ struct Selected {
 struct Rules<'a> {
     connection: &'a Connection,
     settings: ConnectionSettings,
-    /// Those of the schemas' settings that are decided now.
+    /// What the policy decided about schemas seen for the first time; in the settings already.
     schemas: BTreeMap<String, SchemaSettings>,
+    /// Whether the connection has completed a sync before.
+    known_any: bool,
     /// The streams as they were last seen.
     known: BTreeMap<&'a StreamName, &'a Stream>,
     names: DestinationNames,
@@ -85,18 +87,13 @@ impl Engine {
     ) -> Result<Rules<'a>> {
         let present = catalog.streams.iter().map(|stream| &stream.name);
         let known_names = known.iter().map(|version| &version.name);
+        let known_any = connection.succeeded_at.is_some();
         let mut settings = self.control.stream_settings(&connection.id).await?;
-        let synced = connection.succeeded_at.is_some();
-        let schemas = settle_schemas(present.clone(), known_names.clone(), &settings, synced);
+        let schemas = settle_schemas(present.clone(), known_names.clone(), &settings, known_any);
         settings.schemas.extend(schemas.clone());
+        let names = DestinationNames::of(&connection.schema_name, present.chain(known_names));
         let seen = known.iter().filter_map(|version| Some((&version.name, version.stream.as_ref()?)));
-        Ok(Rules {
-            connection,
-            settings,
-            schemas,
-            names: DestinationNames::of(&connection.schema_name, present.chain(known_names)),
-            known: seen.collect(),
-        })
+        Ok(Rules { connection, settings, schemas, known_any, known: seen.collect(), names })
     }
 
     /// Resolves settings and policy for some streams, and keeps the decisions of the policy about things seen for the first
@@ -115,7 +112,7 @@ impl Engine {
             let current = tables.iter().find(|current| current.schema == schema && current.table == table);
             let target = Target { schema, table, current };
             let before = rules.known.get(&stream.name).copied();
-            match select(stream, &rules.settings, before, connection.succeeded_at.is_some(), &target) {
+            match select(stream, &rules.settings, before, rules.known_any, &target) {
                 Ok(selection) => {
                     if let Some(decided) = &selection.settled {
                         settled.insert(stream.name.clone(), decided.clone());
