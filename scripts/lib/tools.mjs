@@ -36,6 +36,8 @@ export const pythonClients = {
   airflow: ["airflow-provider-fivetran-async==2.4.0", "apache-airflow==3.3.2"],
   mcp: ["fivetran-mcp==0.3.1", "fastmcp==4.1.2"],
   prefect: ["prefect-fivetran==0.1.0b0", "prefect==3.8.8"],
+  pyfivetran: ["pyfivetran==2024.4.26.1"],
+  shipyard: ["shipyard-fivetran==0.2.1"],
   schemathesis: ["schemathesis==4.32.5"],
 };
 

@@ -15,6 +15,8 @@ let group;
 
 before(async () => {
   group = await world.destination("d1", { binding: DATABASE });
+  // pyfivetran knows only regions of Fivetran.
+  await world.ok("PATCH", `/v1/destinations/${group}`, { region: "GCP_US_EAST4" });
 });
 after(() => rmSync(home, { recursive: true, force: true }));
 
@@ -72,3 +74,5 @@ test("dagster-fivetran drives the service", tell("dagster"));
 test("airflow-provider-fivetran-async drives the service", tell("airflow", { paused: true }));
 test("fivetran-mcp drives the service", tell("mcp"));
 test("prefect-fivetran drives the service", tell("prefect", { paused: true, resyncs: false }));
+test("pyfivetran drives the service", tell("pyfivetran"));
+test("shipyard-fivetran drives the service", tell("shipyard"));
