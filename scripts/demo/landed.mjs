@@ -13,6 +13,12 @@ export async function d1Table(d1, schema, table) {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
+/** The first key column of a destination table in D1. */
+export function d1Key(d1, { schema, table }) {
+  const sql = "SELECT json_extract(definition, '$.primary_key[0]') AS key FROM _fivetran_tables WHERE schema_name = ?1 AND table_name = ?2";
+  return d1.prepare(sql).bind(schema, table).first("key");
+}
+
 /** Manifests of all tables below a prefix. */
 export async function manifests(r2, prefix) {
   const found = [];

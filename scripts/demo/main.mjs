@@ -5,6 +5,7 @@ import { startService } from "../dev/service.mjs";
 import { changeRows, deleteRows } from "./changes.mjs";
 import { compare } from "./compare.mjs";
 import { d1Table, manifests } from "./landed.mjs";
+import { syncAround } from "./skipping.mjs";
 import { demoSource, userSource } from "./source.mjs";
 import { bold, bytes, cyan, detail, dim, failed, liveLine, number, passed, red, say, seconds, step, table } from "./terminal.mjs";
 
@@ -86,13 +87,13 @@ async function connect(fivetran, source) {
 }
 
 /** Syncs to D1, then to R2: one after the other, so that each speed is its own. */
-async function syncBoth({ toD1, toR2 }, start = (connector, options) => connector.sync(options)) {
+async function syncBoth({ fivetran, toD1, toR2 }, start = (connector, options) => connector.sync(options)) {
   const results = [];
   for (const [name, connector] of [["D1", toD1], ["R2", toR2]]) {
     const line = liveLine();
     const began = Date.now();
-    const result = await start(connector, { onProgress: (progress) => line.show(progressText(name, progress)) });
-    line.done();
+    const options = { onProgress: (progress) => line.show(progressText(name, progress)) };
+    const result = await syncAround(fivetran, connector, (one) => start(one, options).finally(line.done));
     const took = Date.now() - began;
     const speed = result.rowsSynced > 1000 ? `, ${number(Math.round((result.rowsSynced * 1000) / took))} rows/s` : "";
     const deleted = result.rowsDeleted > 0 ? `, ${number(result.rowsDeleted)} marked deleted` : "";

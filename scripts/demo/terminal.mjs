@@ -6,6 +6,7 @@ export const bold = colour(1);
 export const dim = colour(2);
 export const red = colour(31);
 export const green = colour(32);
+export const yellow = colour(33);
 export const cyan = colour(36);
 
 /** 1234567 → "1,234,567" */
@@ -37,6 +38,7 @@ export function step(title) {
 
 export const detail = (text) => say(`   ${text}`);
 export const passed = (text) => detail(`${green("ok")} ${text}`);
+export const skipped = (text) => detail(`${yellow("skipped")} ${text}`);
 export const failed = (text) => detail(`${red("differs")} ${text}`);
 
 /** Columns as wide as their widest cell; numbers are right-aligned. */
