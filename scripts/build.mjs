@@ -1,5 +1,5 @@
 // Builds the Worker into build/. `--release` also runs wasm-opt, which takes minutes, for deployment; without it the
-// module is compiled the same way (fat LTO, opt-level 3), only larger.
+// module is compiled the same way (opt-level 3), only larger.
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
