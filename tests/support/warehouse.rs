@@ -15,7 +15,7 @@ use fivetran_do::core::table::{LoadMode, TableSchema};
 use fivetran_do::core::{Error, ErrorKind, Result};
 use fivetran_do::destinations::registry::DestinationType;
 use fivetran_do::destinations::{
-    Capabilities, ChunkOpening, ChunkWriter, Destination, DurableReceipt, TableLoad, TableReceipt,
+    Capabilities, ChunkOpening, ChunkWriter, Destination, DurableReceipt, Publishing, TableLoad, TableReceipt,
 };
 use fivetran_do::ports::Ports;
 use serde_json::json;
@@ -43,6 +43,8 @@ pub struct Table {
     pub rows: BTreeMap<i64, StoredRow>,
     chunks: BTreeMap<u32, ChunkState>,
     marked: u64,
+    /// Steps of the publish that were done.
+    steps: u32,
     published: Option<TableReceipt>,
 }
 
@@ -52,6 +54,8 @@ pub struct Warehouse {
     pub tables: BTreeMap<(String, String), Table>,
     /// Changes of rows so far.
     pub writes: u64,
+    /// Steps before a full load is published.
+    pub publish_steps: u32,
     /// How often each chunk of each run became durable.
     pub commits: BTreeMap<(String, u32), u32>,
 }
@@ -62,7 +66,7 @@ thread_local! {
 
 /// Installs an empty warehouse for this thread.
 pub fn install() -> Rc<RefCell<Warehouse>> {
-    let warehouse = Rc::new(RefCell::new(Warehouse::default()));
+    let warehouse = Rc::new(RefCell::new(Warehouse { publish_steps: 1, ..Warehouse::default() }));
     WAREHOUSE.with(|slot| *slot.borrow_mut() = warehouse.clone());
     warehouse
 }
@@ -144,6 +148,7 @@ impl Destination for Memory {
                 rows: BTreeMap::new(),
                 chunks: BTreeMap::new(),
                 marked: 0,
+                steps: 0,
                 published: None,
             });
             if table.connection_id == load.connection_id && table.run > load.run {
@@ -152,7 +157,7 @@ impl Destination for Memory {
             if table.connection_id != load.connection_id || table.run < load.run {
                 (table.connection_id, table.run) = (load.connection_id.clone(), load.run);
                 table.chunks.clear();
-                (table.marked, table.published) = (0, None);
+                (table.marked, table.steps, table.published) = (0, 0, None);
             }
         }
         self.ports.reach(FaultPoint::DuringDdl, &load.run_id).await?;
@@ -193,8 +198,9 @@ impl Destination for Memory {
         })
     }
 
-    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], _: Fence) -> Result<TableReceipt> {
+    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], _: Fence) -> Result<Publishing> {
         border().await;
+        let steps = self.warehouse.borrow().publish_steps;
         let published = self.with(&load.table, |table| {
             table.require_current(load)?;
             let durable = |index: u32| table.chunks.get(&index).is_some_and(|at| at.durable.is_some());
@@ -206,11 +212,15 @@ impl Destination for Memory {
                     table.marked += u64::from(!std::mem::replace(&mut row.deleted, true));
                 }
             }
-            Ok(table.published.clone())
+            if load.mode == LoadMode::Full && table.published.is_none() && table.steps < steps {
+                table.steps += 1;
+                return Ok(Some(Publishing::GoesOn));
+            }
+            Ok(table.published.clone().map(Publishing::Done))
         })?;
         self.warehouse.borrow_mut().writes += 1;
-        if let Some(receipt) = published {
-            return Ok(receipt);
+        if let Some(published) = published {
+            return Ok(published);
         }
         self.ports.reach(FaultPoint::DuringPublish, &load.run_id).await?;
         let receipt = self.with(&load.table, |table| {
@@ -220,7 +230,7 @@ impl Destination for Memory {
             Ok(receipt)
         })?;
         border().await;
-        Ok(receipt)
+        Ok(Publishing::Done(receipt))
     }
 }
 

@@ -43,7 +43,7 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, TableLoad, TableReceipt, Visit,
+    Capabilities, ChunkOpening, Destination, DurableReceipt, KeyRange, Publishing, TableLoad, Visit,
 };
 use crate::ports::{Ports, SqlDatabase};
 
@@ -93,13 +93,8 @@ impl Destination for D1 {
         write::open(&self.database, load, chunk, fence).await
     }
 
-    async fn publish(
-        &self,
-        load: &TableLoad,
-        chunks: &[DurableReceipt],
-        fence: Fence,
-    ) -> Result<TableReceipt> {
-        publish::publish(&self.database, load, chunks, fence).await
+    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], fence: Fence) -> Result<Publishing> {
+        publish::publish(&self.database, load, chunks, fence).await.map(Publishing::Done)
     }
 
     async fn scan(&self, table: &TableSchema, range: &KeyRange, visit: Visit<'_>) -> Result<Vec<String>> {
