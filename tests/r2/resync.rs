@@ -216,6 +216,23 @@ fn steps_begin_anew_when_the_manifest_was_touched_or_their_state_is_of_another_v
 }
 
 #[test]
+fn a_table_of_more_parts_than_an_order_should_open_is_told_in_steps() {
+    set_key_budget(None);
+    let (bucket, destination) = lake();
+    let part = |load: &TableLoad, id: i64| vec![order_rows(load, &[(id, Some("a"))])];
+    let first = load(orders(), 1, LoadMode::Full);
+    let chunks: Vec<_> = (0..260).map(|id| part(&first, id)).collect();
+    block_on(run(&*destination, &first, &chunks)).unwrap();
+    let second = load(orders(), 2, LoadMode::Full);
+    block_on(destination.prepare(&second)).unwrap();
+    let receipts = [block_on(write_chunk(&*destination, &second, 0, 1, &part(&second, 7))).unwrap()];
+    assert_eq!(block_on(step(&*destination, &second, &receipts, 2)).unwrap(), Publishing::GoesOn);
+    let done = block_on(destination.publish_all(&second, &receipts, fence(&second, 3))).unwrap();
+    assert_eq!(done, TableReceipt { written: 1, deleted: 259, live_rows: Some(1) });
+    assert_eq!(parts(&bucket).len(), 2);
+}
+
+#[test]
 fn what_holds_of_vanished_rows_holds_in_steps() {
     for budget in [1, 2, 3] {
         set_key_budget(Some(budget));

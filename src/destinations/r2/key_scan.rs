@@ -15,6 +15,10 @@ use super::spools::Entry;
 use super::vanished::{Mark, is_unreadable, position};
 use crate::core::Result;
 
+/// Most parts opened in one go. Each takes two requests or more, and an invocation may make 10,000: this leaves room for a
+/// few goes, and for what else a step asks for.
+const MOST_OPENED: usize = 250;
+
 /// A row among those of all parts, the old ones first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
@@ -26,7 +30,7 @@ pub(super) struct Position {
 pub(super) enum Reached {
     /// To the end.
     End,
-    /// To where there was no room for this row.
+    /// To where there was no room for this row, or enough parts were opened before it.
     Row(Position),
     /// To a part whose keys cannot be compared with others.
     Incomparable,
@@ -70,7 +74,7 @@ impl<'a> KeyScan<'a> {
         }
     }
 
-    /// Reads on from there until there are `room` entries. Places count the parts as positions do. Old parts that cannot be
+    /// Reads on from there until there are `room` entries, or as many parts were opened as an order should at once. Places count the parts as positions do. Old parts that cannot be
     /// read are noted and left out.
     ///
     /// # Errors
@@ -84,8 +88,11 @@ impl<'a> KeyScan<'a> {
     ) -> Result<Reached> {
         let parts = self.old.iter().chain(self.new).enumerate().skip(from.part as usize);
         let mut row = from.row;
-        for (index, part) in parts {
+        for (opened, (index, part)) in parts.enumerate() {
             let at = Position { part: position(index as u64)?, row: std::mem::take(&mut row) };
+            if opened >= MOST_OPENED {
+                return Ok(Reached::Row(at));
+            }
             match self.fill_from(part, at, room, entries).await {
                 Ok(Reached::End) => {}
                 Err(error) if index < self.old.len() && is_unreadable(&error) => {

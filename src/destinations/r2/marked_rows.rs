@@ -30,6 +30,19 @@ use crate::core::{Error, Result};
 /// put together.
 const SELECTED: usize = 128 * 1024;
 
+/// What may be copied before it is somebody else's turn.
+pub(super) struct Bounds {
+    /// Bytes of rows, in memory.
+    pub(super) bytes: u64,
+    /// Times a part is opened.
+    pub(super) opened: usize,
+}
+
+impl Bounds {
+    /// Everything.
+    pub(super) const NONE: Self = Self { bytes: u64::MAX, opened: usize::MAX };
+}
+
 /// Writes the rows that are gone. One file takes all of them, unless parts have different columns or types: old rows
 /// keep the types of their part, as readers expect of parts anyway, so a change of schema begins another file.
 pub(super) struct MarkedRows<'a> {
@@ -43,16 +56,18 @@ pub(super) struct MarkedRows<'a> {
     before: usize,
     parts: Vec<Part>,
     newly_marked: u64,
-    bytes: u64,
+    copied: Bounds,
+    bounds: Bounds,
 }
 
 impl<'a> MarkedRows<'a> {
-    /// For rows of that manifest's parts, in parts that are numbered from `before` on.
+    /// For rows of that manifest's parts, in parts that are numbered from `before` on, within bounds.
     pub(super) fn new(
         request: &'a PublishRequest<'a>,
         current: &Manifest,
         load_number: u64,
         before: usize,
+        bounds: Bounds,
     ) -> Self {
         let mark = Mark::of(&request.load.table.primary_key);
         let table = match mark {
@@ -60,28 +75,29 @@ impl<'a> MarkedRows<'a> {
             Mark::Deleted => current.table_schema(),
         };
         let (parts, open) = (Vec::new(), None);
-        Self { request, load_number, mark, table, open, before, parts, newly_marked: 0, bytes: 0 }
+        let copied = Bounds { bytes: 0, opened: 0 };
+        Self { request, load_number, mark, table, open, before, parts, newly_marked: 0, copied, bounds }
     }
 
-    /// Bytes of the rows copied so far, in memory.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    /// True when the bounds are reached.
+    pub(super) fn is_spent(&self) -> bool {
+        self.copied.bytes >= self.bounds.bytes || self.copied.opened >= self.bounds.opened
     }
 
-    /// Copies the rows at the [places](RowAt::to_place), which are sorted, and marks them, until [`MarkedRows::bytes`] has
-    /// reached the limit. Returns how many of the places are dealt with. Rows that cannot be read any more are left out.
+    /// Copies the rows at the [places](RowAt::to_place), which are sorted, and marks them, within the bounds. Returns how many
+    /// of the places are dealt with. Rows that cannot be read any more are left out.
     ///
     /// # Errors
     /// An unreachable store.
-    pub(super) async fn copy(&mut self, parts: &[Part], places: &[u64], limit: u64) -> Result<usize> {
+    pub(super) async fn copy(&mut self, parts: &[Part], places: &[u64]) -> Result<usize> {
         let mut done = 0;
         for of_part in places.chunk_by(|one, next| RowAt::of_place(*one).part == RowAt::of_place(*next).part)
         {
             for piece in of_part.chunks(SELECTED) {
                 let rows: Vec<RowAt> = piece.iter().copied().map(RowAt::of_place).collect();
-                let copied = self.copy_of_part(parts, &rows, limit).await?;
+                let copied = self.copy_of_part(parts, &rows).await?;
                 done += copied.unwrap_or(rows.len());
-                if self.bytes >= limit {
+                if self.is_spent() {
                     return Ok(done);
                 }
             }
@@ -89,8 +105,9 @@ impl<'a> MarkedRows<'a> {
         Ok(done)
     }
 
-    /// Copies rows of one part. `None` when it came to their end, or cannot read on.
-    async fn copy_of_part(&mut self, parts: &[Part], rows: &[RowAt], limit: u64) -> Result<Option<usize>> {
+    /// Copies rows of one part: how many, or `None` when it came to their end, or cannot read on.
+    async fn copy_of_part(&mut self, parts: &[Part], rows: &[RowAt]) -> Result<Option<usize>> {
+        self.copied.opened += 1;
         let part = rows.first().and_then(|row| parts.get(row.part as usize));
         let part = part.ok_or_else(|| Error::internal("a row of no part"))?;
         let reader = match PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await
@@ -111,9 +128,9 @@ impl<'a> MarkedRows<'a> {
             self.writer(&schema).await?.write(&marked).await?;
             let of_batch = rows.iter().skip(copied).take(batch.num_rows());
             self.newly_marked += of_batch.filter(|row| !row.deleted).count() as u64;
-            self.bytes += batch.get_array_memory_size() as u64;
+            self.copied.bytes += batch.get_array_memory_size() as u64;
             copied += batch.num_rows();
-            if self.bytes >= limit {
+            if self.copied.bytes >= self.bounds.bytes {
                 return Ok(Some(copied));
             }
         }

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use super::key_scan::{KeyScan, Position, Reached};
 use super::layout;
 use super::manifest::{Part, Versioned, put_patiently};
-use super::marked_rows::MarkedRows;
+use super::marked_rows::{Bounds, MarkedRows};
 use super::publish::PublishRequest;
 use super::spools::{Entry, Spool, Stretch, all_taken, settle, spill};
 use super::sweep;
@@ -53,8 +53,8 @@ const PER_STEP: usize = 6;
 /// steps for ten seconds.
 const FETCHED_PER_STEP: usize = 1_000;
 
-/// Bytes of rows copied in a step, in memory: some 5 s of CPU.
-const COPIED_PER_STEP: u64 = 256 * MIB as u64;
+/// What is copied in a step: some 5 s of CPU, and some thousands of requests.
+const COPIED_PER_STEP: Bounds = Bounds { bytes: 256 * MIB as u64, opened: 1_000 };
 
 /// How far the work is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -190,20 +190,19 @@ impl<'a> Work<'a> {
     /// Copies rows that are gone.
     async fn copy(&mut self) -> Result<()> {
         let old = &self.current.manifest;
-        let mut marked = MarkedRows::new(self.request, old, self.load_number, self.progress.parts.len());
+        let before = self.progress.parts.len();
+        let mut marked = MarkedRows::new(self.request, old, self.load_number, before, COPIED_PER_STEP);
         let mut fetched = 0;
-        while !all_taken(&self.progress.gone) && fetched < FETCHED_PER_STEP {
+        while !all_taken(&self.progress.gone) && !marked.is_spent() && fetched < FETCHED_PER_STEP {
             // A quarter of the budget: beside the places there are a row group being read and one being written.
             let stretch = self.stretch(&self.progress.gone, budget(self.request.ports).div_ceil(4)).await?;
             fetched += stretch.fetched();
             let entries = stretch.clone().into_entries();
             let places: Vec<u64> = entries.iter().map(|entry| entry.place()).collect();
-            let done = marked.copy(&old.parts, &places, COPIED_PER_STEP).await?;
+            let done = marked.copy(&old.parts, &places).await?;
             let last = done.checked_sub(1).and_then(|last| entries.get(last));
-            stretch.take(&mut self.progress.gone, last);
-            if marked.bytes() >= COPIED_PER_STEP {
-                break;
-            }
+            let last = last.ok_or_else(|| Error::internal("rows to copy, and none was"))?;
+            stretch.take(&mut self.progress.gone, Some(last));
         }
         let (parts, newly_marked) = marked.finish().await?;
         self.progress.parts.extend(parts);

@@ -33,7 +33,7 @@ use super::config::Format;
 use super::history;
 use super::key_scan::{KeyScan, Position, Reached};
 use super::manifest::{Manifest, Part, Versioned};
-use super::marked_rows::MarkedRows;
+use super::marked_rows::{Bounds, MarkedRows};
 use super::publish::PublishRequest;
 use super::resync;
 use super::spools::{ENTRY_BYTES, Entry, settle};
@@ -144,7 +144,7 @@ pub(super) async fn carry_over(
     resync::step(request, current, new, load_number).await
 }
 
-/// In one go; `None` when the parts have more rows than they should.
+/// In one go; `None` when that is too much for one, because of many parts or more rows than they should have.
 async fn in_memory(
     request: &PublishRequest<'_>,
     current: &Manifest,
@@ -165,8 +165,8 @@ async fn in_memory(
     let (live_rows, gone) = gone(entries, current.parts.len(), Mark::of(&request.load.table.primary_key));
     let places: Vec<u64> = gone.iter().map(|entry| entry.place()).collect();
     drop(gone);
-    let mut marked = MarkedRows::new(request, current, load_number, 0);
-    marked.copy(&current.parts, &places, u64::MAX).await?;
+    let mut marked = MarkedRows::new(request, current, load_number, 0, Bounds::NONE);
+    marked.copy(&current.parts, &places).await?;
     let (parts, newly_deleted) = marked.finish().await?;
     Ok(Some(CarriedOver::Whole(Vanished { parts, newly_deleted, live_rows, unreadable })))
 }
