@@ -361,6 +361,11 @@ pub trait Faults {
     /// # Errors
     /// When the test wants something to fail there.
     async fn reach(&self, point: FaultPoint, id: &str) -> Result<()>;
+
+    /// Most keys that an order shall hold in memory, so that a table of few rows takes as many steps as one of billions.
+    fn key_budget(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The ports a source or destination is built from. Cheap to clone.
@@ -392,5 +397,11 @@ impl Ports {
             None => Ok(()),
             Some(faults) => faults.reach(point, id).await,
         }
+    }
+
+    /// What a test wants for [`Faults::key_budget`]; `None` in production.
+    #[must_use]
+    pub fn key_budget(&self) -> Option<usize> {
+        self.faults.as_ref()?.key_budget()
     }
 }

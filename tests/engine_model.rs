@@ -16,6 +16,7 @@ mod support;
 use std::io::Write as _;
 use std::time::{Instant, SystemTime};
 
+use fivetran_do::core::limits::MAX_ATTEMPTS;
 use fivetran_do::core::settings::TableSyncMode;
 use fivetran_do::engine::Trigger;
 use model::Model;
@@ -128,6 +129,15 @@ fn an_incremental_sync_moves_only_what_changed() {
     model.commit(&[(3, 9)]);
     model.last_sync(Trigger::Manual).unwrap();
     assert_eq!(model.ledger.borrow().handed_over - before, 1);
+}
+
+#[test]
+fn i3_a_publish_of_more_steps_than_an_order_has_attempts_gets_to_its_end() {
+    let mut model = Model::new("memory");
+    model.warehouse.borrow_mut().publish_steps = 3 * MAX_ATTEMPTS;
+    model.commit(&[(3, 9)]);
+    model.last_sync(Trigger::Manual).unwrap();
+    assert!(model.rows().contains_key(&3));
 }
 
 #[test]

@@ -18,6 +18,8 @@ mod merging;
 mod model;
 #[path = "r2/readers.rs"]
 mod readers;
+#[path = "r2/resync.rs"]
+mod resync;
 #[path = "r2/speed.rs"]
 mod speed;
 mod support;

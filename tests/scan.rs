@@ -23,6 +23,7 @@ use fivetran_do::engine::Registry;
 use fivetran_do::ports::ObjectStore;
 use proptest::prelude::*;
 use serde_json::json;
+use support::publishing::PublishAll;
 use support::world::{World, finish};
 
 const DAY: i64 = 86_400_000_000;
@@ -92,7 +93,7 @@ fn write(destination: &dyn Destination, load: &TableLoad, chunks: &[Vec<ArrayRef
             writer.write(batch).await.unwrap();
             receipts.push(writer.commit(Counts { read: rows as u64, ..Counts::default() }).await.unwrap());
         }
-        destination.publish(load, &receipts, Fence { run: load.run, lease: 1_000 }).await.unwrap();
+        destination.publish_all(load, &receipts, Fence { run: load.run, lease: 1_000 }).await.unwrap();
     };
     finish(stored, PATIENCE);
 }

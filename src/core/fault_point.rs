@@ -40,11 +40,11 @@ pub enum FaultPoint {
     AfterCommit,
     /// All chunks of a table are durable; publishing has not begun.
     BeforePublish,
-    /// What vanished is marked; the table is not published.
+    /// What vanished is marked, or a step of that done and not noted; the table is not published.
     DuringPublish,
     /// The new manifest is in place; what it replaces is not swept.
     AfterSwap,
-    /// The table is published; the run does not know.
+    /// The table is published, or a step of that done; the run does not know.
     AfterPublish,
     /// An order is done; its run does not know.
     BeforeReport,

@@ -93,6 +93,15 @@ pub trait ChunkWriter {
     async fn commit(self: Box<Self>, counts: Counts) -> Result<DurableReceipt>;
 }
 
+/// What a call of [`Destination::publish`] came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    /// The table is published.
+    Done(TableReceipt),
+    /// A step is done, and there are more.
+    GoesOn,
+}
+
 /// A range of keys: those after `after`, up to and including `upto`. Values in key order, in the
 /// [text form](crate::core::text) of their type; `None` for no bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,14 +187,12 @@ pub trait Destination {
     /// Makes the run's chunks the table's content in one step: for a full load rows the run did not carry become
     /// deleted; for Parquet the manifest is swapped. Idempotent.
     ///
+    /// Where that takes more than an invocation has time for, a call does a bounded step of it and says so. Whoever calls
+    /// then, under this lease or a newer one, goes on from there; nothing shows at the destination before the last step.
+    ///
     /// # Errors
     /// [`Fenced`](crate::core::ErrorKind::Fenced), unreachable destination, or a chunk that is not durable.
-    async fn publish(
-        &self,
-        load: &TableLoad,
-        chunks: &[DurableReceipt],
-        fence: Fence,
-    ) -> Result<TableReceipt>;
+    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], fence: Fence) -> Result<Publishing>;
 
     /// Reads the rows of a key range back that exist at the source as far as the destination knows: of each key its
     /// newest version, unless that is deleted. Batches have the columns and types of `table`, which is the standing

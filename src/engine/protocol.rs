@@ -214,6 +214,8 @@ pub enum Outcome {
         /// The proof.
         receipt: TableReceipt,
     },
+    /// Of [`Task::Publish`]: a step is done, and the order is to be leased again for the next.
+    PublishGoesOn,
     /// Of [`Task::Close`].
     Closed,
     /// The order failed; the retry policy decides what follows.

@@ -13,7 +13,7 @@ use fivetran_do::core::types::{ColumnType, Fidelity};
 use fivetran_do::core::{Error, ErrorKind, Result};
 use fivetran_do::destinations::registry::DestinationType;
 use fivetran_do::destinations::{
-    Capabilities, ChunkOpening, Destination, DurableReceipt, Standing, TableLoad, TableReceipt,
+    Capabilities, ChunkOpening, Destination, DurableReceipt, Publishing, Standing, TableLoad,
 };
 use fivetran_do::ports::Ports;
 use schemars::JsonSchema;
@@ -177,7 +177,7 @@ impl Destination for Shelf {
         Err(Error::internal("the API never writes"))
     }
 
-    async fn publish(&self, _: &TableLoad, _: &[DurableReceipt], _: Fence) -> Result<TableReceipt> {
+    async fn publish(&self, _: &TableLoad, _: &[DurableReceipt], _: Fence) -> Result<Publishing> {
         Err(Error::internal("the API never writes"))
     }
 }

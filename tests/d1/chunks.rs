@@ -12,6 +12,7 @@ use fivetran_do::destinations::ChunkOpening;
 use proptest::prelude::*;
 use rusqlite::types::Value::{Integer, Text};
 
+use crate::support::publishing::PublishAll;
 use crate::support::sqlite::Fault;
 use crate::world::{World, batch, chunk_id, load, people, people_batch, table};
 
@@ -99,7 +100,7 @@ async fn i4_a_newer_run_fences_the_older_one_everywhere() {
     let fence = Fence { run: 1, lease: 3 };
     let opened = world.d1.open(&old, &chunk_id(&old, 2), fence).await.err().unwrap();
     assert_eq!(opened.kind(), ErrorKind::Fenced);
-    assert_eq!(world.d1.publish(&old, &[receipt], fence).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(world.d1.publish_all(&old, &[receipt], fence).await.unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(world.d1.prepare(&old).await.unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(world.count("SELECT count(*) FROM crm__people"), 1);
     assert_eq!(world.count("SELECT count(*) FROM _fivetran_commits"), 0);

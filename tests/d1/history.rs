@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use rusqlite::types::Value::{self, Integer, Null, Text};
 
 use crate::support::history::{self, Model, Row, Sync, Version, batch, stories, sync, syncs, told};
+use crate::support::publishing::PublishAll;
 use crate::support::sqlite::Fault;
 use crate::world::{World, load, people, people_batch, synced_at};
 
@@ -46,7 +47,7 @@ async fn run(world: &World, load: &TableLoad, sync: &Sync) -> TableReceipt {
         }
         receipts.push(write(world, load, index, 2, chunk).await);
     }
-    world.d1.publish(load, &receipts, Fence { run: load.run, lease: 9 }).await.unwrap()
+    world.d1.publish_all(load, &receipts, Fence { run: load.run, lease: 9 }).await.unwrap()
 }
 
 fn micros(value: &Value) -> i64 {
@@ -148,7 +149,7 @@ async fn i5_rows_that_occur_twice_count_twice_whether_they_are_new_or_known() {
         let mut writer = world.writer(&load, 0, 1).await;
         writer.write(twice).await.unwrap();
         let receipt = writer.commit(Counts { read: 4, ..Counts::default() }).await.unwrap();
-        let receipt = world.d1.publish(&load, &[receipt], Fence { run: number, lease: 2 }).await.unwrap();
+        let receipt = world.d1.publish_all(&load, &[receipt], Fence { run: number, lease: 2 }).await.unwrap();
         assert_eq!(receipt, TableReceipt { written: 4, deleted: 0, live_rows: Some(2) }, "run {number}");
         assert_eq!(stored(&world).len(), 2, "run {number}: no version begins, because nothing changed");
     }

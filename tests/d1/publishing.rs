@@ -10,6 +10,7 @@ use fivetran_do::core::types::ColumnType;
 use fivetran_do::destinations::TableReceipt;
 use rusqlite::types::Value::{Integer, Text};
 
+use crate::support::publishing::PublishAll;
 use crate::support::sqlite::Fault;
 use crate::world::{World, batch, load, people, people_batch, table};
 
@@ -51,7 +52,7 @@ async fn i3_publishing_again_answers_the_same() {
     let chunk = world.load_chunk(&second, 0, people_batch(&second, &[(1, "Ada")])).await;
     let fence = Fence { run: 2, lease: 2 };
     for _ in 0..2 {
-        let receipt = world.d1.publish(&second, std::slice::from_ref(&chunk), fence).await.unwrap();
+        let receipt = world.d1.publish_all(&second, std::slice::from_ref(&chunk), fence).await.unwrap();
         assert_eq!(receipt, TableReceipt { written: 1, deleted: 1, live_rows: Some(1) });
     }
 }
@@ -67,9 +68,9 @@ async fn i3_a_publish_cut_short_anywhere_ends_the_same() {
         let chunk = world.load_chunk(&second, 0, people_batch(&second, &[(1, "Ada")])).await;
         let fence = Fence { run: 2, lease: 2 };
         world.db.set_fault(Some(Fault::LostAfter(statements)));
-        let _ = world.d1.publish(&second, std::slice::from_ref(&chunk), fence).await;
+        let _ = world.d1.publish_all(&second, std::slice::from_ref(&chunk), fence).await;
         world.db.set_fault(None);
-        let receipt = world.d1.publish(&second, &[chunk], fence).await.unwrap();
+        let receipt = world.d1.publish_all(&second, &[chunk], fence).await.unwrap();
         assert_eq!(
             receipt,
             TableReceipt { written: 1, deleted: 2, live_rows: Some(1) },
@@ -86,12 +87,12 @@ async fn i2_publishing_a_chunk_that_is_not_durable_is_refused() {
     let chunk = world.load_chunk(&first, 0, people_batch(&first, &[(1, "Ada")])).await;
     world.db.with(|connection| connection.execute_batch("UPDATE _fivetran_commits SET durable = 0").unwrap());
     let fence = Fence { run: 1, lease: 1 };
-    let error = world.d1.publish(&first, std::slice::from_ref(&chunk), fence).await.unwrap_err();
+    let error = world.d1.publish_all(&first, std::slice::from_ref(&chunk), fence).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert!(error.message().contains("chunk [\"public\",\"people\",0,1] is not durable"), "{error}");
     let second = load(people(), 2, LoadMode::Full);
     world.d1.prepare(&second).await.unwrap();
-    let error = world.d1.publish(&second, &[chunk], Fence { run: 2, lease: 1 }).await.unwrap_err();
+    let error = world.d1.publish_all(&second, &[chunk], Fence { run: 2, lease: 1 }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
 
@@ -125,11 +126,11 @@ async fn i5_a_chunk_whose_stored_count_is_another_is_not_published() {
     let fence = Fence { run: 1, lease: 2 };
     let mutate = "UPDATE _fivetran_commits SET counts = json_set(counts, '$.written', 1)";
     world.db.with(|connection| connection.execute(mutate, [])).unwrap();
-    let error = world.d1.publish(&load, std::slice::from_ref(&receipt), fence).await.unwrap_err();
+    let error = world.d1.publish_all(&load, std::slice::from_ref(&receipt), fence).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
     let restore = "UPDATE _fivetran_commits SET counts = json_set(counts, '$.written', 2)";
     world.db.with(|connection| connection.execute(restore, [])).unwrap();
-    assert_eq!(world.d1.publish(&load, &[receipt], fence).await.unwrap().written, 2);
+    assert_eq!(world.d1.publish_all(&load, &[receipt], fence).await.unwrap().written, 2);
 }
 
 #[tokio::test]
@@ -139,6 +140,6 @@ async fn i5_a_durable_chunk_that_nobody_handed_in_shows_in_the_published_count()
     world.d1.prepare(&load).await.unwrap();
     let receipt = world.load_chunk(&load, 0, people_batch(&load, &[(1, "Ada")])).await;
     world.load_chunk(&load, 1, people_batch(&load, &[(2, "Bob"), (3, "Cyd")])).await;
-    let published = world.d1.publish(&load, &[receipt], Fence { run: 1, lease: 2 }).await.unwrap();
+    let published = world.d1.publish_all(&load, &[receipt], Fence { run: 1, lease: 2 }).await.unwrap();
     assert_eq!(published.written, 3, "one row was handed in");
 }

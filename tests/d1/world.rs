@@ -21,6 +21,7 @@ use fivetran_do::ports::{
 use rusqlite::types::Value;
 use serde_json::json;
 
+use crate::support::publishing::PublishAll;
 use crate::support::sqlite::SqliteDatabase;
 
 /// A destination and its database.
@@ -87,7 +88,7 @@ impl World {
     ) -> fivetran_do::destinations::TableReceipt {
         self.d1.prepare(load).await.unwrap();
         let receipt = self.load_chunk(load, 0, batch).await;
-        self.d1.publish(load, &[receipt], Fence { run: load.run, lease: 2 }).await.unwrap()
+        self.d1.publish_all(load, &[receipt], Fence { run: load.run, lease: 2 }).await.unwrap()
     }
 }
 

@@ -68,7 +68,7 @@ async fn define(world: &World, group: &str, mode: TableSyncMode) -> String {
 pub struct Model {
     pub world: World,
     pub ledger: Rc<RefCell<Ledger>>,
-    warehouse: Rc<RefCell<Warehouse>>,
+    pub warehouse: Rc<RefCell<Warehouse>>,
     service: &'static str,
     /// How the table keeps rows that change or vanish.
     mode: TableSyncMode,

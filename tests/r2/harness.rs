@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use async_trait::async_trait;
 use fivetran_do::core::catalog::StreamName;
+use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::redact::Secret;
 use fivetran_do::core::run::{ChunkId, Counts, Fence};
 use fivetran_do::core::table::{DELETED, LoadMode, SYNCED, TableColumn, TableSchema};
@@ -20,18 +21,36 @@ use fivetran_do::destinations::{
     ChunkOpening, ChunkWriter, Destination, DurableReceipt, TableLoad, TableReceipt,
 };
 use fivetran_do::ports::{
-    Bindings, Clock, Http, HttpRequest, HttpResponse, ObjectStore, Ports, Random, SqlDatabase, Tcp,
+    Bindings, Clock, Faults, Http, HttpRequest, HttpResponse, ObjectStore, Ports, Random, SqlDatabase, Tcp,
     TcpStream, Timer, TlsMode,
 };
 use serde_json::{Value, json};
 
 use crate::support::objects::MemoryBucket;
+pub use crate::support::publishing::PublishAll;
 
 /// A world with one bucket, named `LAKE`, and nothing else.
 struct World(Rc<MemoryBucket>);
 
 thread_local! {
     static NOW: Cell<i64> = const { Cell::new(0) };
+    static KEY_BUDGET: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Has this thread's test tell what vanished in steps, with so many keys in memory.
+pub fn set_key_budget(keys: Option<usize>) {
+    KEY_BUDGET.set(keys);
+}
+
+#[async_trait(?Send)]
+impl Faults for World {
+    async fn reach(&self, _: FaultPoint, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn key_budget(&self) -> Option<usize> {
+        KEY_BUDGET.get()
+    }
 }
 
 /// Sets the clock of this thread's test.
@@ -96,8 +115,8 @@ pub fn open(bucket: &Rc<MemoryBucket>, config: Value) -> Box<dyn Destination> {
         timer: Rc::clone(&world) as Rc<dyn Timer>,
         tcp: Rc::clone(&world) as Rc<dyn Tcp>,
         http: Rc::clone(&world) as Rc<dyn Http>,
-        bindings: world,
-        faults: None,
+        bindings: Rc::clone(&world) as Rc<dyn Bindings>,
+        faults: Some(Rc::clone(&world) as Rc<dyn Faults>),
     };
     (destination("r2").unwrap().open)(&config, &ports).unwrap()
 }
@@ -227,7 +246,20 @@ pub async fn run(
     for (index, batches) in chunks.iter().enumerate() {
         receipts.push(write_chunk(destination, load, index as u32, index as u64 + 1, batches).await?);
     }
-    destination.publish(load, &receipts, fence(load, 1_000)).await
+    destination.publish_all(load, &receipts, fence(load, publish_lease(load))).await
+}
+
+/// Whoever publishes a load again has a newer lease.
+fn publish_lease(load: &TableLoad) -> u64 {
+    thread_local! {
+        static LAST: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    let lease = match LAST.get() {
+        (run, lease) if run == load.run => lease + 1_000,
+        _ => 1_000,
+    };
+    LAST.set((load.run, lease));
+    lease
 }
 
 /// The manifest of `shop.orders` below `lake/`.

@@ -36,7 +36,7 @@ fn a_reader_sees_a_full_load_all_at_once() {
         assert_eq!(parts(&bucket), before, "nothing shows before the publish");
     }
     bucket.take_log();
-    block_on(destination.publish(&second, &receipts, fence(&second, 9))).unwrap();
+    block_on(destination.publish_all(&second, &receipts, fence(&second, 9))).unwrap();
     let swaps = bucket
         .take_log()
         .iter()
@@ -147,10 +147,10 @@ fn i5_a_receipt_with_another_count_than_its_part_is_not_published() {
         let mut mutated = json!(receipt);
         *mutated.pointer_mut(place).unwrap() = json!(1);
         let mutated = serde_json::from_value(mutated).unwrap();
-        let error = block_on(destination.publish(&load, &[mutated], fence(&load, 9))).unwrap_err();
+        let error = block_on(destination.publish_all(&load, &[mutated], fence(&load, 9))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Mismatch, "{place}: {error}");
     }
-    assert_eq!(block_on(destination.publish(&load, &[receipt], fence(&load, 9))).unwrap().written, 2);
+    assert_eq!(block_on(destination.publish_all(&load, &[receipt], fence(&load, 9))).unwrap().written, 2);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_part_that_was_tampered_with_is_not_published() {
         } else {
             bucket.meddle(key, b"something else");
         }
-        let error = block_on(destination.publish(&load, &[receipt], fence(&load, 2))).unwrap_err();
+        let error = block_on(destination.publish_all(&load, &[receipt], fence(&load, 2))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Mismatch);
         assert!(parts(&bucket).is_empty());
     }
@@ -221,7 +221,7 @@ fn another_connection_may_take_a_table_over_and_the_first_one_is_fenced() {
     assert_eq!(parts(&bucket), ["data/00000042-full/c000000-1.parquet"], "loads keep growing");
     assert_eq!(standing().published, Some(1));
     let late = load(orders(), 41, LoadMode::Incremental);
-    let error = block_on(destination.publish(&late, &[], fence(&late, 3))).unwrap_err();
+    let error = block_on(destination.publish_all(&late, &[], fence(&late, 3))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
 }
 

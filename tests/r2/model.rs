@@ -41,7 +41,7 @@ fn play(
                 vec![order_rows(&load, &rows)]
             })
             .collect();
-        bucket.die_after(deaths % 23 + number);
+        bucket.die_after(deaths % 67 + number);
         let first = block_on(run(destination, &load, &batches));
         bucket.recover();
         let receipt = first.or_else(|_| block_on(run(destination, &load, &batches))).unwrap();
@@ -60,10 +60,15 @@ fn play(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn i3_any_sequence_of_loads_and_deaths_ends_in_the_state_of_a_map(steps in steps(), deaths in any::<u64>()) {
+    fn i3_any_sequence_of_loads_and_deaths_ends_in_the_state_of_a_map(
+        steps in steps(),
+        deaths in any::<u64>(),
+        keys in prop::option::weighted(0.7, 1..9_usize),
+    ) {
+        set_key_budget(keys);
         let (bucket, destination) = lake();
         let model = play(&bucket, &*destination, &steps, deaths);
         let expected: Vec<_> = model

@@ -43,7 +43,7 @@ fn i3_two_workers_on_one_chunk_end_in_one_receipt() {
         if let Ok(one) = one {
             assert_eq!(one, receipt);
         }
-        destination.publish(&load, &[receipt.clone(), receipt], fence(&load, 3)).await.unwrap();
+        destination.publish_all(&load, &[receipt.clone(), receipt], fence(&load, 3)).await.unwrap();
     });
     assert_eq!(parts(&bucket).len(), 1);
 }
@@ -61,7 +61,7 @@ fn i4_a_stale_worker_cannot_touch_what_a_newer_lease_committed() {
         let before = bucket.body("lake/shop/orders/data/00000001-full/c000000-2.parquet").unwrap();
 
         assert_eq!(stale.commit(read(1)).await.unwrap_err().kind(), ErrorKind::Fenced);
-        destination.publish(&load, &[receipt], fence(&load, 3)).await.unwrap();
+        destination.publish_all(&load, &[receipt], fence(&load, 3)).await.unwrap();
         assert_eq!(parts(&bucket), ["data/00000001-full/c000000-2.parquet"]);
         let after = bucket.body("lake/shop/orders/data/00000001-full/c000000-2.parquet").unwrap();
         assert_eq!(before, after);
@@ -99,7 +99,7 @@ fn i4_an_older_run_can_neither_prepare_open_commit_nor_publish() {
         fenced(writer.commit(read(1)).await.unwrap_err());
         fenced(destination.prepare(&older).await.unwrap_err());
         fenced(destination.open(&older, &chunk(&older, 2), fence(&older, 3)).await.err().unwrap());
-        fenced(destination.publish(&older, &[receipt], fence(&older, 3)).await.unwrap_err());
+        fenced(destination.publish_all(&older, &[receipt], fence(&older, 3)).await.unwrap_err());
     });
     assert!(parts(&bucket).is_empty());
 }
@@ -114,7 +114,7 @@ fn i4_receipts_of_another_run_are_not_published() {
         let rows = [order_rows(&first, &[(1, None)])];
         let receipt = write_chunk(&*destination, &first, 0, 1, &rows).await.unwrap();
         destination.prepare(&second).await.unwrap();
-        let error = destination.publish(&second, &[receipt], fence(&second, 1)).await.unwrap_err();
+        let error = destination.publish_all(&second, &[receipt], fence(&second, 1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Mismatch);
     });
 }
@@ -130,13 +130,13 @@ fn i3_publishing_twice_even_at_once_says_and_does_the_same() {
         let rows = [order_rows(&second, &[(2, None)])];
         let receipts = [write_chunk(&*destination, &second, 0, 1, &rows).await.unwrap()];
         let (one, two) = join!(
-            destination.publish(&second, &receipts, fence(&second, 7)),
-            destination.publish(&second, &receipts, fence(&second, 8))
+            destination.publish_all(&second, &receipts, fence(&second, 7)),
+            destination.publish_all(&second, &receipts, fence(&second, 8))
         );
         let receipt = TableReceipt { written: 1, deleted: 1, live_rows: Some(1) };
         assert_eq!((one.unwrap(), two.unwrap()), (receipt.clone(), receipt.clone()));
         let before = manifest(&bucket);
-        assert_eq!(destination.publish(&second, &receipts, fence(&second, 9)).await.unwrap(), receipt);
+        assert_eq!(destination.publish_all(&second, &receipts, fence(&second, 9)).await.unwrap(), receipt);
         assert_eq!(manifest(&bucket), before);
     });
     assert_eq!(manifest(&bucket)["generation"], 2);
@@ -152,9 +152,9 @@ fn i3_a_late_publisher_of_the_last_run_does_not_undo_the_next() {
         destination.prepare(&first).await.unwrap();
         let rows = [order_rows(&first, &[(1, None)])];
         let receipts = [write_chunk(&*destination, &first, 0, 1, &rows).await.unwrap()];
-        destination.publish(&first, &receipts, fence(&first, 2)).await.unwrap();
+        destination.publish_all(&first, &receipts, fence(&first, 2)).await.unwrap();
         run(&*destination, &second, &[vec![order_rows(&second, &[(2, None)])]]).await.unwrap();
-        let late = destination.publish(&first, &receipts, fence(&first, 2)).await.unwrap_err();
+        let late = destination.publish_all(&first, &receipts, fence(&first, 2)).await.unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Fenced);
     });
     assert_eq!(parts(&bucket).len(), 2);
@@ -179,7 +179,7 @@ fn i4_a_publish_that_races_with_the_next_announcement_is_all_or_nothing() {
                 destination.prepare(&second).await
             };
             let (published, announced) =
-                join!(destination.publish(&first, &receipts, fence(&first, 2)), announce);
+                join!(destination.publish_all(&first, &receipts, fence(&first, 2)), announce);
             announced.unwrap();
             match published {
                 Ok(_) => assert_eq!(parts(&bucket).len(), 1),

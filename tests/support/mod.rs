@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod objects;
 pub mod postgres;
 pub mod proxy;
+pub mod publishing;
 pub mod sqlite;
 pub mod tcp;
 pub mod warehouse;

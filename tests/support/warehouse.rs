@@ -15,8 +15,8 @@ use fivetran_do::core::table::{LoadMode, TableSchema};
 use fivetran_do::core::{Error, ErrorKind, Result};
 use fivetran_do::destinations::registry::DestinationType;
 use fivetran_do::destinations::{
-    Capabilities, ChunkOpening, ChunkWriter, Destination, DurableReceipt, Standing, TableLoad, TableReceipt,
-    taken,
+    Capabilities, ChunkOpening, ChunkWriter, Destination, DurableReceipt, Publishing, Standing, TableLoad,
+    TableReceipt, taken,
 };
 use fivetran_do::ports::Ports;
 use serde_json::json;
@@ -44,6 +44,8 @@ pub struct Table {
     pub rows: BTreeMap<i64, StoredRow>,
     chunks: BTreeMap<u32, ChunkState>,
     marked: u64,
+    /// Steps of the publish that were done.
+    steps: u32,
     published: Option<TableReceipt>,
     last_published: Option<u64>,
 }
@@ -54,6 +56,8 @@ pub struct Warehouse {
     pub tables: BTreeMap<(String, String), Table>,
     /// Changes of rows so far.
     pub writes: u64,
+    /// Steps before a full load is published.
+    pub publish_steps: u32,
     /// How often each chunk of each run became durable.
     pub commits: BTreeMap<(String, u32), u32>,
 }
@@ -64,7 +68,7 @@ thread_local! {
 
 /// Installs an empty warehouse for this thread.
 pub fn install() -> Rc<RefCell<Warehouse>> {
-    let warehouse = Rc::new(RefCell::new(Warehouse::default()));
+    let warehouse = Rc::new(RefCell::new(Warehouse { publish_steps: 1, ..Warehouse::default() }));
     WAREHOUSE.with(|slot| *slot.borrow_mut() = warehouse.clone());
     warehouse
 }
@@ -168,6 +172,7 @@ impl Destination for Memory {
                 rows: BTreeMap::new(),
                 chunks: BTreeMap::new(),
                 marked: 0,
+                steps: 0,
                 published: None,
                 last_published: None,
             });
@@ -178,7 +183,7 @@ impl Destination for Memory {
             if table.run < load.run {
                 table.run = load.run;
                 table.chunks.clear();
-                (table.marked, table.published) = (0, None);
+                (table.marked, table.steps, table.published) = (0, 0, None);
             }
         }
         self.ports.reach(FaultPoint::DuringDdl, &load.run_id).await?;
@@ -219,8 +224,9 @@ impl Destination for Memory {
         })
     }
 
-    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], _: Fence) -> Result<TableReceipt> {
+    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], _: Fence) -> Result<Publishing> {
         border().await;
+        let steps = self.warehouse.borrow().publish_steps;
         let published = self.with(&load.table, |table| {
             table.require_current(load)?;
             let durable = |index: u32| table.chunks.get(&index).is_some_and(|at| at.durable.is_some());
@@ -232,11 +238,15 @@ impl Destination for Memory {
                     table.marked += u64::from(!std::mem::replace(&mut row.deleted, true));
                 }
             }
-            Ok(table.published.clone())
+            if load.mode == LoadMode::Full && table.published.is_none() && table.steps < steps {
+                table.steps += 1;
+                return Ok(Some(Publishing::GoesOn));
+            }
+            Ok(table.published.clone().map(Publishing::Done))
         })?;
         self.warehouse.borrow_mut().writes += 1;
-        if let Some(receipt) = published {
-            return Ok(receipt);
+        if let Some(published) = published {
+            return Ok(published);
         }
         self.ports.reach(FaultPoint::DuringPublish, &load.run_id).await?;
         let receipt = self.with(&load.table, |table| {
@@ -247,7 +257,7 @@ impl Destination for Memory {
             Ok(receipt)
         })?;
         border().await;
-        Ok(receipt)
+        Ok(Publishing::Done(receipt))
     }
 }
 

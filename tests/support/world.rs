@@ -339,6 +339,11 @@ impl Faults for World {
             _ => Ok(()),
         }
     }
+
+    /// A quarter of a ledger's rows, so that its re-syncs in R2 take every kind of step.
+    fn key_budget(&self) -> Option<usize> {
+        Some(6)
+    }
 }
 
 /// Time and randomness of a world.

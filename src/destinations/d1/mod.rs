@@ -45,8 +45,8 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, Standing, TableLoad,
-    TableReceipt, Visit,
+    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, Publishing, Standing,
+    TableLoad, Visit,
 };
 use crate::ports::{Ports, SqlDatabase};
 
@@ -105,13 +105,8 @@ impl Destination for D1 {
         write::open(&self.database, load, chunk, fence).await
     }
 
-    async fn publish(
-        &self,
-        load: &TableLoad,
-        chunks: &[DurableReceipt],
-        fence: Fence,
-    ) -> Result<TableReceipt> {
-        publish::publish(&self.database, load, chunks, fence).await
+    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], fence: Fence) -> Result<Publishing> {
+        publish::publish(&self.database, load, chunks, fence).await.map(Publishing::Done)
     }
 
     async fn scan(&self, table: &TableSchema, range: &KeyRange, visit: Visit<'_>) -> Result<Vec<String>> {

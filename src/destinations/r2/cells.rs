@@ -50,7 +50,11 @@ pub(super) fn columns(batch: &RecordBatch) -> Result<Vec<Cells<'_>>> {
     batch.columns().iter().map(cells).collect()
 }
 
-fn cells(array: &ArrayRef) -> Result<Cells<'_>> {
+/// A column, downcast.
+///
+/// # Errors
+/// As [`columns`].
+pub(super) fn cells(array: &ArrayRef) -> Result<Cells<'_>> {
     fn primitive<T: ArrowPrimitiveType>(array: &ArrayRef) -> Option<&PrimitiveArray<T>> {
         array.as_primitive_opt::<T>()
     }
@@ -96,6 +100,33 @@ impl Cells<'_> {
             Self::Timestamp(array, _) => array.is_null(row),
             Self::Binary(array) => array.is_null(row),
             Self::Text(array) => array.is_null(row),
+        }
+    }
+
+    /// Appends that row's value in bytes from which it could be told where it ends and what it is, so that columns can follow
+    /// each other. **Hashes of it are stored**: whoever changes it raises the format of [`resync`](super::resync).
+    pub(super) fn push_key(&self, row: usize, key: &mut Vec<u8>) {
+        if self.is_null(row) {
+            return key.push(0);
+        }
+        key.push(1);
+        let mut sized = |bytes: &[u8]| {
+            key.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            key.extend_from_slice(bytes);
+        };
+        match self {
+            Self::Text(array) => sized(array.value(row).as_bytes()),
+            Self::Binary(array) => sized(array.value(row)),
+            Self::Boolean(array) => key.push(u8::from(array.value(row))),
+            Self::Short(array) => key.extend_from_slice(&array.value(row).to_le_bytes()),
+            Self::Int(array) => key.extend_from_slice(&array.value(row).to_le_bytes()),
+            Self::Long(array) => key.extend_from_slice(&array.value(row).to_le_bytes()),
+            Self::Decimal(array, _) => key.extend_from_slice(&array.value(row).to_le_bytes()),
+            Self::Float(array) => key.extend_from_slice(&array.value(row).to_bits().to_le_bytes()),
+            Self::Double(array) => key.extend_from_slice(&array.value(row).to_bits().to_le_bytes()),
+            Self::Date(array) => key.extend_from_slice(&array.value(row).to_le_bytes()),
+            Self::Time(array) => key.extend_from_slice(&array.value(row).to_le_bytes()),
+            Self::Timestamp(array, _) => key.extend_from_slice(&array.value(row).to_le_bytes()),
         }
     }
 

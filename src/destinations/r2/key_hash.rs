@@ -1,30 +1,17 @@
-//! Key hashes of the rows of a part, and bounded sets of them.
+//! Key hashes of the rows of a part, and where these are.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
-use arrow::row::{RowConverter, SortField};
+use siphasher::sip128::SipHasher13;
 
+use super::cells::cells;
 use crate::core::Result;
 use crate::core::shape::widen;
 use crate::core::types::ColumnType;
-
-/// Bytes the sets of one pass may take together: a quarter of the 64 MiB of invariant I9, which leaves room for a row
-/// group being read and one being written.
-const SET_BYTES: usize = 16 * 1024 * 1024;
-
-/// Bytes of a hash in a [`KeySet`].
-const KEY_BYTES: usize = size_of::<u128>();
-
-/// Most hashes of a [`KeySet`]: half of the budget.
-pub(super) const MAX_KEYS: usize = SET_BYTES / 2 / KEY_BYTES;
-
-/// Bytes of an entry in a [`LastVersions`]: hash and position, a control byte, and the table's slack of one half.
-const VERSION_BYTES: usize = (size_of::<(u128, RowAt)>() + 1) * 2;
 
 /// Hashes keys to 128 bits.
 ///
@@ -32,27 +19,19 @@ const VERSION_BYTES: usize = (size_of::<(u128, RowAt)>() + 1) * 2;
 /// when a vanished key has the hash of another key. With 128 bits and 10^9 keys the chance of any collision in a whole
 /// load is about 10^18 / 2^129, or 10^-21, below that of a bit flipped in memory meanwhile; with 64 bits it would be
 /// about 3 %. The seed is random for each publish, so no source can prepare colliding keys.
+///
+/// Hashes are stored ([`resync`](super::resync)) and compared by later versions of this program. So the algorithm is one that
+/// has a definition, SipHash-1-3, and what is hashed is spelled here, a value after the other: neither Rust's default hasher nor
+/// the row format of Arrow promise to stay as they are.
 pub(super) struct KeyHasher {
     types: Vec<ColumnType>,
-    converter: RowConverter,
-    low: DefaultHasher,
-    high: DefaultHasher,
+    hasher: SipHasher13,
 }
 
 impl KeyHasher {
     /// A hasher of keys of those types, from 16 random bytes.
-    ///
-    /// # Errors
-    /// [`Internal`](crate::core::ErrorKind::Internal) for a type that has no order.
-    pub(super) fn new(types: Vec<ColumnType>, seed: [u8; 16]) -> Result<Self> {
-        let fields = types.iter().map(|column| SortField::new(column.arrow())).collect();
-        let seeded = |half: u8| {
-            let mut hasher = DefaultHasher::new();
-            hasher.write(&seed);
-            hasher.write_u8(half);
-            hasher
-        };
-        Ok(Self { types, converter: RowConverter::new(fields)?, low: seeded(0), high: seeded(1) })
+    pub(super) fn new(types: Vec<ColumnType>, seed: [u8; 16]) -> Self {
+        Self { types, hasher: SipHasher13::new_with_key(&seed) }
     }
 
     /// Hashes the key of every row; `None` when a column cannot be compared with keys of the hasher's types, because
@@ -66,17 +45,15 @@ impl KeyHasher {
             let Some(column) = widen_by_value(column, *target)? else { return Ok(None) };
             widened.push(column);
         }
-        let rows = self.converter.convert_columns(&widened)?;
-        Ok(Some(rows.iter().map(|row| self.hash_bytes(row.data())).collect()))
-    }
-
-    fn hash_bytes(&self, key: &[u8]) -> u128 {
-        let half = |seeded: &DefaultHasher| {
-            let mut hasher = seeded.clone();
-            hasher.write(key);
-            u128::from(hasher.finish())
-        };
-        half(&self.high) << 64 | half(&self.low)
+        let cells = widened.iter().map(cells).collect::<Result<Vec<_>>>()?;
+        let rows = widened.first().map_or(0, |column| column.len());
+        let mut key = Vec::new();
+        let hashes = (0..rows).map(|row| {
+            key.clear();
+            cells.iter().for_each(|cells| cells.push_key(row, &mut key));
+            self.hasher.hash(&key).as_u128()
+        });
+        Ok(Some(hashes.collect()))
     }
 }
 
@@ -111,92 +88,6 @@ pub(super) fn key_columns(batch: &RecordBatch, primary_key: &[String]) -> Option
     primary_key.iter().map(|name| batch.column_by_name(name).cloned()).collect()
 }
 
-/// A stretch of the space of hashes, worked on in one pass. Inclusive, so that it can reach the end of the space.
-pub(super) type Stretch = RangeInclusive<u128>;
-
-/// A bounded set of hashes within a stretch. When it would overflow, the stretch gets shorter instead: what falls out
-/// is left to a later pass.
-pub(super) struct KeySet {
-    stretch: Stretch,
-    keys: Vec<u128>,
-    capacity: usize,
-}
-
-impl KeySet {
-    /// An empty set over that stretch.
-    pub(super) fn new(stretch: Stretch) -> Self {
-        Self::with_capacity(stretch, MAX_KEYS)
-    }
-
-    fn with_capacity(stretch: Stretch, capacity: usize) -> Self {
-        Self { stretch, keys: Vec::new(), capacity }
-    }
-
-    /// Adds a hash, if it lies within the stretch.
-    pub(super) fn insert(&mut self, key: u128) {
-        if self.stretch.contains(&key) {
-            if self.keys.len() >= self.capacity {
-                self.make_room();
-            }
-            if self.stretch.contains(&key) {
-                self.keys.push(key);
-            }
-        }
-    }
-
-    /// Drops duplicates, and the upper half of the stretch if that was not enough.
-    fn make_room(&mut self) {
-        self.settle();
-        if self.keys.len() > self.capacity / 2
-            && let Some(&median) = self.keys.get(self.keys.len() / 2)
-        {
-            // The median of distinct keys is above the first one, so the stretch does not become empty.
-            self.stretch = *self.stretch.start()..=median.saturating_sub(1);
-            self.settle();
-        }
-    }
-
-    fn settle(&mut self) {
-        self.keys.sort_unstable();
-        self.keys.dedup();
-        self.keys.truncate(self.keys.partition_point(|key| key <= self.stretch.end()));
-    }
-
-    /// The set, ready to be asked.
-    pub(super) fn sealed(mut self) -> SealedKeys {
-        self.settle();
-        SealedKeys { stretch: self.stretch, keys: self.keys }
-    }
-}
-
-/// A finished [`KeySet`].
-pub(super) struct SealedKeys {
-    stretch: Stretch,
-    keys: Vec<u128>,
-}
-
-impl SealedKeys {
-    /// The stretch that came out.
-    pub(super) fn stretch(&self) -> &Stretch {
-        &self.stretch
-    }
-
-    /// Whether the hash is in the set.
-    pub(super) fn contains(&self, key: u128) -> bool {
-        self.keys.binary_search(&key).is_ok()
-    }
-
-    /// Distinct hashes up to and including that one.
-    pub(super) fn count_up_to(&self, end: u128) -> u64 {
-        self.keys.partition_point(|key| *key <= end) as u64
-    }
-
-    /// How many versions fit the budget beside this set.
-    pub(super) fn room_for_versions(&self) -> usize {
-        SET_BYTES.saturating_sub(self.keys.len() * KEY_BYTES) / VERSION_BYTES
-    }
-}
-
 /// Where a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowAt {
@@ -208,16 +99,29 @@ pub(super) struct RowAt {
     pub(super) deleted: bool,
 }
 
-/// The newest version of each key, when parts are visited newest first and rows of a part oldest first.
+impl RowAt {
+    /// The same in one word, in the same order. No manifest lists the two billion parts that would not fit.
+    pub(super) fn to_place(self) -> u64 {
+        u64::from(self.part) << 33 | u64::from(self.row) << 1 | u64::from(self.deleted)
+    }
+
+    /// The inverse of [`RowAt::to_place`].
+    pub(super) fn of_place(place: u64) -> Self {
+        Self { part: (place >> 33) as u32, row: (place >> 1) as u32, deleted: place & 1 == 1 }
+    }
+}
+
+/// The newest version of each key in a stretch of the space of hashes, when parts are visited newest first and rows of a part oldest first.
 pub(super) struct LastVersions {
-    stretch: Stretch,
+    /// Inclusive, so that it can reach the end of the space of hashes.
+    stretch: RangeInclusive<u128>,
     versions: HashMap<u128, RowAt>,
     capacity: usize,
 }
 
 impl LastVersions {
     /// Nothing yet.
-    pub(super) fn new(stretch: Stretch, capacity: usize) -> Self {
+    pub(super) fn new(stretch: RangeInclusive<u128>, capacity: usize) -> Self {
         Self { stretch, versions: HashMap::new(), capacity: capacity.max(2) }
     }
 
@@ -265,12 +169,15 @@ impl LastVersions {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Decimal128Array, Float64Array, Int32Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+        Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    };
 
     use super::*;
 
     fn hash(column: ArrayRef, key: ColumnType) -> Option<Vec<u128>> {
-        KeyHasher::new(vec![key], [7; 16]).unwrap().hash(&[column]).unwrap()
+        KeyHasher::new(vec![key], [7; 16]).hash(&[column]).unwrap()
     }
 
     #[test]
@@ -283,6 +190,36 @@ mod tests {
         let decimal = ColumnType::Decimal { precision: 12, scale: 2 };
         assert_eq!(hash(Arc::clone(&numbers), decimal), hash(Arc::new(cents), decimal));
         assert_eq!(hash(numbers, ColumnType::String), hash(texts, ColumnType::String));
+    }
+
+    #[test]
+    fn hashes_are_what_they_were_when_they_were_stored() {
+        let mut columns: Vec<(ColumnType, ArrayRef)> = vec![
+            (ColumnType::Boolean, Arc::new(BooleanArray::from(vec![Some(true), None]))),
+            (ColumnType::Short, Arc::new(Int16Array::from(vec![Some(-2), None]))),
+            (ColumnType::Int, Arc::new(Int32Array::from(vec![Some(-2), None]))),
+            (ColumnType::Long, Arc::new(Int64Array::from(vec![Some(-2), None]))),
+            (ColumnType::Float, Arc::new(Float32Array::from(vec![Some(-0.5), None]))),
+            (ColumnType::Double, Arc::new(Float64Array::from(vec![Some(-0.5), None]))),
+            (ColumnType::NaiveDate, Arc::new(Date32Array::from(vec![Some(-2), None]))),
+            (ColumnType::NaiveTime, Arc::new(Time64MicrosecondArray::from(vec![Some(2), None]))),
+            (ColumnType::NaiveDatetime, Arc::new(TimestampMicrosecondArray::from(vec![Some(-2), None]))),
+            (ColumnType::Binary, Arc::new(BinaryArray::from(vec![Some(&b"\xff"[..]), None]))),
+            (ColumnType::String, Arc::new(StringArray::from(vec![Some("größer"), None]))),
+        ];
+        let cents = Decimal128Array::from(vec![Some(-150), None]).with_precision_and_scale(38, 2).unwrap();
+        columns.push((ColumnType::Decimal { precision: 38, scale: 2 }, Arc::new(cents)));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(-2), None]));
+        // Of a part from before the key became text.
+        columns.push((ColumnType::String, numbers));
+        let (types, columns): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        let hashes = KeyHasher::new(types, [7; 16]).hash(&columns).unwrap().unwrap();
+        // By an implementation in another language. Whoever has to change them raises the format of the steps that store hashes.
+        let told = [
+            74_221_617_778_240_097_691_308_384_052_547_706_029,
+            181_179_802_534_596_798_993_029_539_917_336_000_958,
+        ];
+        assert_eq!(hashes, told);
     }
 
     #[test]
@@ -299,29 +236,6 @@ mod tests {
     fn keys_whose_text_depends_on_its_maker_are_not_compared() {
         let doubles: ArrayRef = Arc::new(Float64Array::from(vec![1.5]));
         assert_eq!(hash(doubles, ColumnType::String), None);
-    }
-
-    #[test]
-    fn a_full_set_shortens_its_stretch_and_keeps_all_below() {
-        let mut set = KeySet::with_capacity(0..=u128::MAX, 8);
-        for key in (0..100).rev().chain(0..100) {
-            set.insert(key);
-        }
-        let sealed = set.sealed();
-        let end = *sealed.stretch().end();
-        assert!(end < 100, "{end}");
-        assert_eq!(sealed.count_up_to(end), u64::try_from(end).unwrap() + 1);
-        assert!((0..=end).all(|key| sealed.contains(key)));
-    }
-
-    #[test]
-    fn duplicates_do_not_shorten_the_stretch() {
-        let mut set = KeySet::with_capacity(0..=u128::MAX, 8);
-        for _ in 0..100 {
-            set.insert(3);
-            set.insert(4);
-        }
-        assert_eq!(*set.sealed().stretch().end(), u128::MAX);
     }
 
     #[test]

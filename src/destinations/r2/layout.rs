@@ -7,6 +7,8 @@
 //! {prefix}/{schema}/{table}/data/00000013-change/c000000-4.parquet       changes of load 13
 //! {prefix}/{schema}/{table}/data/00000014-change/merged-6.parquet        changes of many loads, merged by load 14
 //! {prefix}/{schema}/{table}/staging/00000013/c000000.json                receipt of a durable chunk
+//! {prefix}/{schema}/{table}/staging/00000012/resync/progress.json        how far telling what vanished is
+//! {prefix}/{schema}/{table}/staging/00000012/resync/keys-000001-7.spool  keys of that, sorted
 //! ```
 //!
 //! A part's name is a function of load, chunk and lease, so a retry under the same lease writes the same object and a
@@ -139,6 +141,21 @@ pub(crate) fn deleted_part(load: u64, number: u32, fence: Fence) -> Result<Strin
 pub(crate) fn merged_part(load: u64, fence: Fence) -> Result<String> {
     let folder = load_folder(load, LoadMode::Incremental)?;
     Ok(format!("{folder}merged-{}.parquet", fence.lease))
+}
+
+/// Path of the folder of a load's [`resync`](super::resync), relative to the table's folder.
+pub(crate) fn resync_folder(load: u64) -> String {
+    format!("staging/{load:08}/resync/")
+}
+
+/// Path of how far a load's [`resync`](super::resync) is, relative to the table's folder.
+pub(crate) fn progress(load: u64) -> String {
+    format!("{}progress.json", resync_folder(load))
+}
+
+/// Path of a spool of that kind, relative to the table's folder.
+pub(crate) fn spool(load: u64, kind: &str, number: usize, fence: Fence) -> String {
+    format!("{}{kind}-{number:06}-{}.spool", resync_folder(load), fence.lease)
 }
 
 /// The load number of a path below `data/` or `staging/`, or `None` for a stranger's object.

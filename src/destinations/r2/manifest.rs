@@ -303,6 +303,29 @@ fn merged_columns(old: &[TableColumn], new: &[TableColumn]) -> Vec<TableColumn> 
     widened.chain(dropped).collect()
 }
 
+/// Puts a JSON object that is replaced again and again.
+///
+/// # Errors
+/// When the store stays unreachable.
+pub(super) async fn put_patiently(
+    store: &dyn ObjectStore,
+    ports: &Ports,
+    key: &str,
+    body: Bytes,
+    condition: PutCondition,
+) -> Result<PutOutcome> {
+    let mut tries = 1;
+    loop {
+        match store.put(key, body.clone(), "application/json", condition.clone()).await {
+            Err(error) if error.kind() == ErrorKind::DestinationUnavailable && tries < PUT_TRIES => {
+                tries += 1;
+                ports.timer.sleep_ms(HOT_KEY_PAUSE_MS).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// A manifest as read, with the ETag that a swap of it must match.
 pub(crate) struct Versioned {
     /// The manifest.
@@ -360,18 +383,9 @@ impl ManifestStore {
     /// When the store stays unreachable.
     pub(crate) async fn swap(&self, next: &Manifest, expected: Option<&str>) -> Result<PutOutcome> {
         let body = Bytes::from(serde_json::to_vec_pretty(next)?);
-        let mut tries = 1;
-        loop {
-            let condition =
-                expected.map_or(PutCondition::IfAbsent, |etag| PutCondition::IfMatch(etag.to_owned()));
-            match self.store.put(&self.key, body.clone(), "application/json", condition).await {
-                Err(error) if error.kind() == ErrorKind::DestinationUnavailable && tries < PUT_TRIES => {
-                    tries += 1;
-                    self.ports.timer.sleep_ms(HOT_KEY_PAUSE_MS).await;
-                }
-                outcome => return outcome,
-            }
-        }
+        let condition =
+            expected.map_or(PutCondition::IfAbsent, |etag| PutCondition::IfMatch(etag.to_owned()));
+        put_patiently(&*self.store, &self.ports, &self.key, body, condition).await
     }
 
     /// Announces a load: creates the manifest or widens it.

@@ -12,13 +12,17 @@ mod encoder;
 mod history;
 mod history_view;
 mod key_hash;
+mod key_scan;
 mod layout;
 mod manifest;
+mod marked_rows;
 mod parquet_encoder;
 mod parquet_reader;
 mod part;
 mod publish;
+mod resync;
 mod scan;
+mod spools;
 mod sweep;
 mod text_encoder;
 mod upload;
@@ -42,8 +46,8 @@ use crate::core::run::{ChunkId, Fence};
 use crate::core::table::TableSchema;
 use crate::destinations::registry::DestinationType;
 use crate::destinations::{
-    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, Standing, TableLoad,
-    TableReceipt, Visit,
+    Capabilities, ChunkOpening, Destination, Dropped, DurableReceipt, KeyRange, Publishing, Standing,
+    TableLoad, Visit,
 };
 use crate::ports::{ObjectStore, Ports};
 
@@ -158,12 +162,7 @@ impl Destination for R2 {
         chunk::open(request).await
     }
 
-    async fn publish(
-        &self,
-        load: &TableLoad,
-        chunks: &[DurableReceipt],
-        fence: Fence,
-    ) -> Result<TableReceipt> {
+    async fn publish(&self, load: &TableLoad, chunks: &[DurableReceipt], fence: Fence) -> Result<Publishing> {
         let request = PublishRequest {
             store: self.store()?,
             ports: &self.ports,

@@ -178,7 +178,11 @@ fn piece(body: &Bytes, base: u64, range: &Range<u64>) -> Result<Bytes> {
     }
 }
 
-async fn fetch(store: &dyn ObjectStore, key: &str, range: Range<u64>) -> Result<Bytes> {
+/// The bytes of an object in that range, all of them.
+///
+/// # Errors
+/// [`Mismatch`](ErrorKind::Mismatch) when the object is gone; an unreachable store.
+pub(super) async fn fetch(store: &dyn ObjectStore, key: &str, range: Range<u64>) -> Result<Bytes> {
     let length = range.end.saturating_sub(range.start);
     let body = store.get_range(key, range.start, length).await?;
     let body = body.ok_or_else(|| {

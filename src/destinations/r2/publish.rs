@@ -9,14 +9,14 @@ use super::config::{Encoding, Format};
 use super::history;
 use super::history_view;
 use super::layout::{self, TableLayout};
-use super::manifest::{Manifest, ManifestStore, Part, Published, SWAP_TRIES};
+use super::manifest::{Manifest, ManifestStore, Part, Published, SWAP_TRIES, Versioned};
 use super::sweep;
-use super::vanished::{self, Vanished};
+use super::vanished::{self, CarriedOver, Vanished};
 use crate::core::fault_point::FaultPoint;
 use crate::core::run::Fence;
 use crate::core::table::LoadMode;
 use crate::core::{Error, ErrorKind, Result};
-use crate::destinations::{DurableReceipt, TableLoad, TableReceipt};
+use crate::destinations::{DurableReceipt, Publishing, TableLoad};
 use crate::ports::{ObjectStore, Ports, PutOutcome};
 
 /// What publishing needs to know.
@@ -30,7 +30,7 @@ pub(super) struct PublishRequest<'a> {
     pub(super) fence: Fence,
 }
 
-/// Publishes, or finds that it was done before.
+/// Publishes, or finds that it was done before, or does a step of what comes first.
 ///
 /// Two publishers of one run (a duplicate message, a lease that expired) work out the same manifest; the swap lets one
 /// of them through, and the other finds the load published when it reads again (I3).
@@ -38,25 +38,31 @@ pub(super) struct PublishRequest<'a> {
 /// # Errors
 /// [`Fenced`](ErrorKind::Fenced) when a newer run was announced, [`Mismatch`](ErrorKind::Mismatch) when a chunk is not
 /// durable or not the one its receipt describes.
-pub(super) async fn publish(request: PublishRequest<'_>) -> Result<TableReceipt> {
+pub(super) async fn publish(request: PublishRequest<'_>) -> Result<Publishing> {
     let manifests = ManifestStore::new(Rc::clone(&request.store), request.ports, &request.layout);
     for _ in 0..SWAP_TRIES {
         let current = manifests.prepared().await?;
         let number = current.manifest.load_number(request.load)?;
         if let Some(receipt) = current.manifest.receipt_of(number) {
-            return Ok(receipt);
+            return Ok(Publishing::Done(receipt));
         }
         let parts = durable_parts(&request, number).await?;
         let next = match request.load.mode {
             LoadMode::Incremental => appended(&request, &current.manifest, number, parts).await?,
-            LoadMode::Full => full(&request, &current.manifest, number, parts).await?,
+            LoadMode::Full => match full(&request, &current, number, parts).await? {
+                Some(next) => next,
+                None => return Ok(Publishing::GoesOn),
+            },
         };
         request.ports.reach(FaultPoint::DuringPublish, &request.load.run_id).await?;
         if let PutOutcome::Written(_) = manifests.swap(&next, Some(&current.etag)).await? {
             request.ports.reach(FaultPoint::AfterSwap, &request.load.run_id).await?;
             // The table is published whatever comes of this, and the next publish sweeps again.
             let _ = sweep::sweep(&*request.store, &request.layout, &next, number).await;
-            return next.receipt_of(number).ok_or_else(|| Error::internal("a published load has no receipt"));
+            let receipt = next.receipt_of(number);
+            return receipt
+                .map(Publishing::Done)
+                .ok_or_else(|| Error::internal("a published load has no receipt"));
         }
     }
     Err(manifests.contended())
@@ -131,18 +137,24 @@ async fn appended(
 }
 
 /// The manifest after a full load: its parts instead of all others, plus the rows it did not find any more. Where history
-/// is kept, the others stay.
+/// is kept, the others stay. `None` when telling what is gone goes on.
 async fn full(
     request: &PublishRequest<'_>,
-    current: &Manifest,
+    versioned: &Versioned,
     load_number: u64,
     parts: Vec<Part>,
-) -> Result<Manifest> {
+) -> Result<Option<Manifest>> {
+    let current = &versioned.manifest;
     let (load, format, rows) = (request.load, request.encoding.format(), rows_of(&parts));
-    let vanished = if format == Format::Parquet && vanished::comparable(current, load) {
-        vanished::carry_over(request, current, &parts, load_number).await?
+    let carried = if format == Format::Parquet && vanished::comparable(current, load) {
+        vanished::carry_over(request, versioned, &parts, load_number).await?
     } else {
-        None
+        CarriedOver::Incomparable
+    };
+    let vanished = match carried {
+        CarriedOver::Whole(vanished) => Some(vanished),
+        CarriedOver::Incomparable => None,
+        CarriedOver::GoesOn => return Ok(None),
     };
     let goes_on =
         history::goes_on(current, load, format) && (format != Format::Parquet || vanished.is_some());
@@ -161,7 +173,7 @@ async fn full(
     next.parts.extend(vanished.parts);
     next.retired =
         sweep::retire(current, out.into_iter().map(|part| part.path), request.ports.clock.now_micros());
-    Ok(finished(next, load, load_number, rows, vanished.newly_deleted))
+    Ok(Some(finished(next, load, load_number, rows, vanished.newly_deleted)))
 }
 
 /// What belongs to the parts goes with them: format, key, and the system columns of another sync mode.

@@ -2,9 +2,10 @@
 //!
 //! Swept are parts and receipts of loads older than the one just published, unless the manifest lists them as parts or
 //! as retired. That catches replaced parts after their grace, parts of runs that failed, and parts of workers that
-//! lost the race for a chunk. Loads are compared by number, so a slow sweep never touches what a newer run is writing.
+//! lost the race for a chunk. Of the load itself, once it is published, what it kept while it told what vanished
+//! ([`resync`](super::resync)). Loads are compared by number, so a slow sweep never touches what a newer run is writing.
 
-use super::layout::{TableLayout, load_of};
+use super::layout::{self, TableLayout, load_of};
 use super::manifest::{Manifest, Retired};
 use crate::core::Result;
 use crate::ports::ObjectStore;
@@ -27,7 +28,8 @@ pub(super) fn retire(before: &Manifest, replaced: impl Iterator<Item = String>, 
     in_grace.chain(replaced.map(|path| Retired { path, retired_at: now })).collect()
 }
 
-/// Deletes what that manifest, which was just published as that load, leaves behind.
+/// Deletes what loads before that one, which the manifest announces, left behind; and of the load itself what it needs no
+/// more if the manifest was published by it.
 ///
 /// # Errors
 /// When the store is unreachable; the next publish sweeps again.
@@ -43,13 +45,16 @@ pub(super) async fn sweep(
         .map(|part| part.path.as_str())
         .chain(manifest.retired.iter().map(|retired| retired.path.as_str()))
         .collect();
+    let published = manifest.published.as_ref().is_some_and(|published| published.load == load_number);
+    let needed_no_more = layout::resync_folder(load_number);
     let mut dead = Vec::new();
     for prefix in [layout.data(), layout.staging()] {
         for object in store.list(&prefix).await? {
             let Some(path) = layout.path(&object.key) else { continue };
             // An object whose name we did not give is not ours to delete (invariant I8).
             let older = load_of(path).is_some_and(|load| load < load_number);
-            if older && !kept.contains(path) {
+            let done = published && path.starts_with(&needed_no_more);
+            if done || (older && !kept.contains(path)) {
                 dead.push(object.key);
             }
         }

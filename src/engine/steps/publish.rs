@@ -2,14 +2,14 @@
 
 use crate::core::Result;
 use crate::core::fault_point::FaultPoint;
-use crate::destinations::{DurableReceipt, TableLoad};
+use crate::destinations::{DurableReceipt, Publishing, TableLoad};
 use crate::engine::Engine;
 use crate::engine::open::require_planned;
 use crate::engine::protocol::{Outcome, RunSpec};
 use crate::engine::pulse::Pulse;
 
 impl Engine {
-    /// Makes the run's chunks the table's content. The destination guards itself (compare-and-set, transaction and
+    /// Makes the run's chunks the table's content, or does a step of that. The destination guards itself (compare-and-set, transaction and
     /// fence), so this needs no turn at the DestinationDO and tables publish in parallel.
     pub(in crate::engine) async fn publish(
         &self,
@@ -26,8 +26,11 @@ impl Engine {
         require_planned(definition, &connection, &record)?;
         let destination = self.open_destination(&record)?;
         self.ports.reach(FaultPoint::BeforePublish, &spec.run_id).await?;
-        let receipt = destination.publish(load, receipts, pulse.fence()).await?;
+        let publishing = destination.publish(load, receipts, pulse.fence()).await?;
         self.ports.reach(FaultPoint::AfterPublish, &spec.run_id).await?;
-        Ok(Outcome::Published { receipt })
+        Ok(match publishing {
+            Publishing::Done(receipt) => Outcome::Published { receipt },
+            Publishing::GoesOn => Outcome::PublishGoesOn,
+        })
     }
 }

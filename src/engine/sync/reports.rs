@@ -46,6 +46,7 @@ impl Sync<'_> {
                 self.state.put(&format!("until.{stream}"), &now)?;
                 self.fail_if_unequal(recorded, order, kind, Some(stream), now)?;
             }
+            Outcome::PublishGoesOn => self.goes_on(order)?,
             Outcome::Closed => {
                 self.done(order)?;
                 self.state.finish(now)?;
@@ -92,6 +93,17 @@ impl Sync<'_> {
         self.state
             .sql
             .exec("UPDATE orders SET state = 'done', error = NULL WHERE id = ?1", &[order.into()])?;
+        Ok(())
+    }
+
+    /// The order waits for whoever comes next, this worker unless its time is up, and under a lease of its own: each step is
+    /// an order's worth of work, and a worker that dies in one costs that one (I4). Attempts are counted anew, since they
+    /// are there to end what gets nowhere.
+    fn goes_on(&self, order: i64) -> Result<()> {
+        self.state.sql.exec(
+            "UPDATE orders SET state = 'pending', attempt = 0, not_before = 0, error = NULL WHERE id = ?1",
+            &[order.into()],
+        )?;
         Ok(())
     }
 
