@@ -75,6 +75,7 @@ impl Run {
                 },
                 Task::Publish { .. } => Outcome::Published {
                     receipt: TableReceipt { written: published, deleted: 0, live_rows: None },
+                    crowded: false,
                 },
                 Task::Close { conclusion } => return *conclusion,
                 other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! What a cursor says was loaded, and a destination that does not have it any more.
+//! What a cursor says was loaded, and a destination that does not have it any more, or has it in too many pieces.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
@@ -11,6 +11,7 @@ use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
 use fivetran_do::engine::sync_control::TableProgress;
 use fivetran_do::ports::{ObjectStore, PutCondition, PutOutcome};
+use serde_json::{Value, json};
 use support::deployment::{define, sync};
 use support::ledger;
 use support::world::{World, finish};
@@ -132,4 +133,38 @@ fn i2_a_table_that_is_gone_at_the_destination_is_read_in_full_whatever_its_curso
         let table = synced(&world, &connection);
         assert_eq!((table.mode, table.counts.written), (LoadMode::Full, 5), "{destination}");
     }
+}
+
+#[test]
+fn a_table_of_too_many_parts_is_read_in_full_by_the_next_sync_and_has_few_again() {
+    let ledger = ledger::install();
+    let write = |value: &str| {
+        let mut ledger = ledger.borrow_mut();
+        let transaction = ledger.begin();
+        (0..2).for_each(|id| ledger.write(transaction, id, value.into()));
+        ledger.commit(transaction);
+    };
+    let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+    let connection = finish(define(&world, "r2"), PATIENCE);
+    write("first");
+    synced(&world, &connection);
+
+    // As if it had been synced every minute for weeks.
+    let key = world.0.lake.keys().into_iter().find(|key| key.ends_with("/manifest.json")).unwrap();
+    let parts = |change: &dyn Fn(&mut Vec<Value>)| {
+        let mut manifest: Value = serde_json::from_slice(&world.0.lake.body(&key).unwrap()).unwrap();
+        change(manifest["parts"].as_array_mut().unwrap());
+        world.0.lake.meddle(&key, manifest.to_string().as_bytes());
+    };
+    parts(&|parts| {
+        let part = |number| json!({ "path": format!("data/00000001-full/x{number}.parquet"), "kind": "full", "rows": 1, "bytes": 1, "etag": "" });
+        parts.extend((0..20_000).map(part));
+    });
+    write("second");
+    assert_eq!(synced(&world, &connection).mode, LoadMode::Incremental);
+    write("third");
+    assert_eq!(synced(&world, &connection).mode, LoadMode::Full);
+    parts(&|parts| assert!(parts.len() < 10, "{}", parts.len()));
+    write("fourth");
+    assert_eq!(synced(&world, &connection).mode, LoadMode::Incremental);
 }

@@ -213,6 +213,9 @@ pub enum Outcome {
     Published {
         /// The proof.
         receipt: TableReceipt,
+        /// Whether the next load must be a full one, see [`Publishing::Crowded`](crate::destinations::Publishing::Crowded).
+        #[serde(default)]
+        crowded: bool,
     },
     /// Of [`Task::Publish`]: a step is done, and the order is to be leased again for the next.
     PublishGoesOn,

@@ -25,10 +25,10 @@ impl<D: Destination + ?Sized> PublishAll for D {
         mut fence: Fence,
     ) -> Result<TableReceipt> {
         loop {
-            if let Publishing::Done(receipt) = self.publish(load, chunks, fence).await? {
-                return Ok(receipt);
+            match self.publish(load, chunks, fence).await? {
+                Publishing::Done(receipt) | Publishing::Crowded(receipt) => return Ok(receipt),
+                Publishing::GoesOn => fence.lease += 1,
             }
-            fence.lease += 1;
         }
     }
 }

@@ -159,8 +159,10 @@ impl<'a> Work<'a> {
                 Reached::Incomparable => return Ok(false),
             };
             settle(&mut entries);
-            let spool = self.spool("keys", self.progress.keys.len(), &entries).await?;
-            self.progress.keys.push(spool);
+            if !entries.is_empty() {
+                let spool = self.spool("keys", self.progress.keys.len(), &entries).await?;
+                self.progress.keys.push(spool);
+            }
             entries.clear();
         }
         Ok(true)

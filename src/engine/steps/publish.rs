@@ -1,5 +1,8 @@
 //! Publishing a table.
 
+use serde_json::json;
+
+use crate::control::LogLevel;
 use crate::core::Result;
 use crate::core::fault_point::FaultPoint;
 use crate::destinations::{DurableReceipt, Publishing, TableLoad};
@@ -29,7 +32,12 @@ impl Engine {
         let publishing = destination.publish(load, receipts, pulse.fence()).await?;
         self.ports.reach(FaultPoint::AfterPublish, &spec.run_id).await?;
         Ok(match publishing {
-            Publishing::Done(receipt) => Outcome::Published { receipt },
+            Publishing::Done(receipt) => Outcome::Published { receipt, crowded: false },
+            Publishing::Crowded(receipt) => {
+                let details = json!({ "schema": load.table.schema, "table": load.table.table });
+                self.log_run(LogLevel::Info, "table_is_crowded_and_read_again_next_time", spec, details);
+                Outcome::Published { receipt, crowded: true }
+            }
             Publishing::GoesOn => Outcome::PublishGoesOn,
         })
     }

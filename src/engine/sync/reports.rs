@@ -40,9 +40,9 @@ impl Sync<'_> {
                 let recorded = self.chunk_durable(order, required(stream)?, &receipt);
                 self.fail_if_unequal(recorded, order, kind, stream, now)?;
             }
-            Outcome::Published { receipt } => {
+            Outcome::Published { receipt, crowded } => {
                 let stream = required(stream)?;
-                let recorded = self.published(stream, &receipt).and_then(|()| self.done(order));
+                let recorded = self.published(stream, &receipt, crowded).and_then(|()| self.done(order));
                 self.state.put(&format!("until.{stream}"), &now)?;
                 self.fail_if_unequal(recorded, order, kind, Some(stream), now)?;
             }
@@ -171,7 +171,8 @@ impl Sync<'_> {
 
     /// I5, the table's side: what the destination found in the published table is the sum of what the chunks' receipts
     /// say. A table that fails this moves no cursor.
-    fn published(&self, stream: i64, receipt: &TableReceipt) -> Result<()> {
+    /// A crowded one loses its cursor, so that the next run reads it in full.
+    fn published(&self, stream: i64, receipt: &TableReceipt, crowded: bool) -> Result<()> {
         let table = self.table_progress(stream)?.ok_or_else(|| Error::internal("no such stream"))?;
         let what = format!("table {}.{}", table.schema, table.table);
         table.counts.check(&what)?;
@@ -183,8 +184,9 @@ impl Sync<'_> {
             ));
         }
         self.state.sql.exec(
-            "UPDATE streams SET state = 'published', receipt = ?2 WHERE id = ?1",
-            &[stream.into(), json(receipt)?],
+            "UPDATE streams SET state = 'published', receipt = ?2, \
+             next_cursor = CASE WHEN ?3 THEN NULL ELSE next_cursor END WHERE id = ?1",
+            &[stream.into(), json(receipt)?, crowded.into()],
         )?;
         Ok(())
     }
