@@ -25,7 +25,7 @@ use fivetran_do::engine::{Actors, Engine, Registry};
 use fivetran_do::ports::{LocalSql, QueryResult, SqlDatabase, SqlValue, Statement};
 use serde_json::json;
 use support::ledger;
-use support::world::{World, finish};
+use support::world::{World, finish, vault_key};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
@@ -453,7 +453,7 @@ fn a_steady_run_costs_this_much() {
     let due = |world: &World| world.0.queue.take();
     let db = Rc::new(Counted { world: world.clone(), queries: Cell::new(0), statements: RefCell::default() });
     let calls = Rc::new(Calls(world.clone(), Cell::new(0)));
-    let keys = Secret::new(format!("k1:{}", "A".repeat(43) + "="));
+    let keys = Secret::new(vault_key(1));
     let clock = Rc::new(world.clone());
     let control = ControlPlane::new(db.clone(), &keys, clock.clone(), clock).unwrap();
     let engine = || {
