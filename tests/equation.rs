@@ -38,8 +38,11 @@ impl Run {
         let mut run = Self { sql: MemoryLocalSql::new(), now: START };
         run.ask(SyncRequest::Open { spec: spec() });
         let (order, fence) = run.lease();
-        run.ask(SyncRequest::Plan { order: order.id, fence, streams: vec![selected()] });
-        run.report(order.id, fence, Outcome::RunPlanned { refused: vec![], max_parallel_reads: 1 });
+        run.report(
+            order.id,
+            fence,
+            Outcome::RunPlanned { streams: vec![selected()], refused: vec![], max_parallel_reads: 1 },
+        );
         let (order, fence) = run.lease();
         let chunk = |index| Chunk { index, range: Value::Null, estimated_rows: None, after_all: false };
         let next_cursor = Some(Cursor(json!(7)));

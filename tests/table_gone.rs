@@ -6,14 +6,19 @@
 mod support;
 
 use bytes::Bytes;
+use fivetran_do::core::catalog::StreamName;
+use fivetran_do::core::run::Cursor;
 use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
+use fivetran_do::engine::connector::Connector;
+use fivetran_do::engine::protocol::{ConnectorReply, ConnectorRequest};
 use fivetran_do::engine::sync_control::TableProgress;
-use fivetran_do::ports::{ObjectStore, PutCondition, PutOutcome};
+use fivetran_do::ports::{LocalSql, ObjectStore, PutCondition, PutOutcome};
 use serde_json::{Value, json};
 use support::deployment::{define, sync};
 use support::ledger;
+use support::sqlite::MemoryLocalSql;
 use support::world::{World, finish};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
@@ -167,4 +172,19 @@ fn a_table_of_too_many_parts_is_read_in_full_by_the_next_sync_and_has_few_again(
     parts(&|parts| assert!(parts.len() < 10, "{}", parts.len()));
     write("fourth");
     assert_eq!(synced(&world, &connection).mode, LoadMode::Incremental);
+}
+
+#[test]
+fn a_cursor_that_was_kept_without_its_run_counts_as_one_that_a_person_set() {
+    let sql = MemoryLocalSql::new();
+    let made = "CREATE TABLE cursors (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, cursor TEXT NOT NULL, \
+        PRIMARY KEY (schema_name, table_name)) WITHOUT ROWID";
+    sql.exec(made, &[]).unwrap();
+    sql.exec("INSERT INTO cursors VALUES ('public', 'ledger', '7')", &[]).unwrap();
+    for _ in 0..2 {
+        let cursor = ConnectorRequest::Cursor { stream: StreamName::new("public", "ledger") };
+        let reply = Connector::new(&sql).unwrap().handle(cursor, 0).unwrap();
+        let kept = ConnectorReply::Cursor { cursor: Some(Cursor(serde_json::json!(7))), moved_by: None };
+        assert_eq!(reply, kept);
+    }
 }

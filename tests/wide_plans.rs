@@ -13,7 +13,7 @@ use fivetran_do::core::Result;
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::protocol::{
-    ConnectorReply, ConnectorRequest, DestinationReply, DestinationRequest, SyncReply, SyncRequest,
+    ConnectorReply, ConnectorRequest, DestinationReply, DestinationRequest, Outcome, SyncReply, SyncRequest,
 };
 use fivetran_do::engine::{Actors, Engine, Registry};
 use fivetran_do::ports::LocalSql;
@@ -47,7 +47,13 @@ impl Actors for Overheard {
     }
 
     async fn sync(&self, run_id: &str, request: SyncRequest) -> Result<SyncReply> {
-        if let SyncRequest::Plan { streams, .. } = &request {
+        let outcome = match &request {
+            SyncRequest::Complete { outcome, .. } => Some(&**outcome),
+            _ => None,
+        };
+        if let (SyncRequest::Plan { streams, .. }, _) | (_, Some(Outcome::RunPlanned { streams, .. })) =
+            (&request, outcome)
+        {
             self.1.borrow_mut().pages.push(streams.len());
         }
         self.0.sync(run_id, request).await

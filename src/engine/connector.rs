@@ -11,15 +11,16 @@ use super::protocol::{Advance, ConnectorReply, ConnectorRequest, RunSpec};
 use super::rows::{Row, count, json};
 use super::sync_control::{StartOutcome, StartRequest, Trigger};
 
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS runtime (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    // `run`: the one that moved the cursor; NULL when a person set it.
     "CREATE TABLE IF NOT EXISTS cursors (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, cursor TEXT NOT NULL, \
-     PRIMARY KEY (schema_name, table_name)) WITHOUT ROWID",
-    // Which run moved a cursor; no row for one that a person set. A table of its own because objects that were made before it
-    // have cursors already.
-    "CREATE TABLE IF NOT EXISTS moves (schema_name TEXT NOT NULL, table_name TEXT NOT NULL, run INTEGER NOT NULL, \
-     PRIMARY KEY (schema_name, table_name)) WITHOUT ROWID",
+     run INTEGER, PRIMARY KEY (schema_name, table_name)) WITHOUT ROWID",
 ];
+
+/// Finds `cursors` as objects have it that were made before it had `run`.
+const OLD_CURSORS: &str =
+    "SELECT 1 FROM sqlite_schema WHERE name = 'cursors' AND sql NOT LIKE '% run INTEGER%'";
 
 /// Key of the live run.
 const LIVE: &str = "live";
@@ -42,6 +43,9 @@ impl<'a> Connector<'a> {
         for statement in SCHEMA {
             sql.exec(statement, &[])?;
         }
+        if !sql.exec(OLD_CURSORS, &[])?.is_empty() {
+            sql.exec("ALTER TABLE cursors ADD COLUMN run INTEGER", &[])?;
+        }
         Ok(Self { sql })
     }
 
@@ -56,10 +60,7 @@ impl<'a> Connector<'a> {
             ConnectorRequest::Runs => {
                 Ok(ConnectorReply::Runs { live: self.get(LIVE)?, last: self.get(LAST)? })
             }
-            ConnectorRequest::Cursor { stream } => Ok(ConnectorReply::Cursor {
-                cursor: self.cursor(&stream)?,
-                moved_by: self.moved_by(&stream)?,
-            }),
+            ConnectorRequest::Cursor { stream } => self.cursor(&stream),
             ConnectorRequest::ForgetCursor { stream } => {
                 self.forget_cursors(Some(&[stream]))?;
                 Ok(ConnectorReply::Done)
@@ -103,10 +104,7 @@ impl<'a> Connector<'a> {
         if let Some(live) = self.get::<RunSpec>(LIVE)?.filter(|live| live.run_id == run_id) {
             for advance in advances {
                 match advance.cursor() {
-                    Some(cursor) => {
-                        self.put_cursor(advance.stream(), cursor)?;
-                        self.note_move(advance.stream(), live.number)?;
-                    }
+                    Some(cursor) => self.put_cursor(advance.stream(), cursor, Some(live.number))?,
                     None => self.forget_cursors(Some(std::slice::from_ref(advance.stream())))?,
                 }
             }
@@ -125,7 +123,7 @@ impl<'a> Connector<'a> {
         }
         self.forget_cursors(None)?;
         for (stream, cursor) in cursors {
-            self.put_cursor(stream, cursor)?;
+            self.put_cursor(stream, cursor, None)?;
         }
         Ok(ConnectorReply::Done)
     }
@@ -136,29 +134,15 @@ impl<'a> Connector<'a> {
         Ok(ConnectorReply::Done)
     }
 
-    fn cursor(&self, stream: &StreamName) -> Result<Option<Cursor>> {
+    fn cursor(&self, stream: &StreamName) -> Result<ConnectorReply> {
         let rows = self.sql.exec(
-            "SELECT cursor FROM cursors WHERE schema_name = ?1 AND table_name = ?2",
+            "SELECT cursor, run FROM cursors WHERE schema_name = ?1 AND table_name = ?2",
             &[stream.schema.as_str().into(), stream.table.as_str().into()],
         )?;
-        rows.first().map(|row| Row(row).required_json(0)).transpose()
-    }
-
-    fn moved_by(&self, stream: &StreamName) -> Result<Option<u64>> {
-        let rows = self.sql.exec(
-            "SELECT run FROM moves WHERE schema_name = ?1 AND table_name = ?2",
-            &[stream.schema.as_str().into(), stream.table.as_str().into()],
-        )?;
-        rows.first().map(|row| Row(row).count(0)).transpose()
-    }
-
-    fn note_move(&self, stream: &StreamName, run: u64) -> Result<()> {
-        self.sql.exec(
-            "INSERT INTO moves (schema_name, table_name, run) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (schema_name, table_name) DO UPDATE SET run = excluded.run",
-            &[stream.schema.as_str().into(), stream.table.as_str().into(), count(run)],
-        )?;
-        Ok(())
+        let Some(row) = rows.first().map(|row| Row(row)) else {
+            return Ok(ConnectorReply::Cursor { cursor: None, moved_by: None });
+        };
+        Ok(ConnectorReply::Cursor { cursor: row.json(0)?, moved_by: row.optional_count(1)? })
     }
 
     fn cursors(&self) -> Result<Vec<(StreamName, Cursor)>> {
@@ -176,11 +160,16 @@ impl<'a> Connector<'a> {
             .collect()
     }
 
-    fn put_cursor(&self, stream: &StreamName, cursor: &Cursor) -> Result<()> {
+    fn put_cursor(&self, stream: &StreamName, cursor: &Cursor, run: Option<u64>) -> Result<()> {
         self.sql.exec(
-            "INSERT INTO cursors (schema_name, table_name, cursor) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (schema_name, table_name) DO UPDATE SET cursor = excluded.cursor",
-            &[stream.schema.as_str().into(), stream.table.as_str().into(), json(cursor)?],
+            "INSERT INTO cursors (schema_name, table_name, cursor, run) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (schema_name, table_name) DO UPDATE SET cursor = excluded.cursor, run = excluded.run",
+            &[
+                stream.schema.as_str().into(),
+                stream.table.as_str().into(),
+                json(cursor)?,
+                run.map_or(SqlValue::Null, count),
+            ],
         )?;
         Ok(())
     }
@@ -188,13 +177,13 @@ impl<'a> Connector<'a> {
     fn forget_cursors(&self, scope: Option<&[StreamName]>) -> Result<()> {
         let Some(streams) = scope else {
             self.sql.exec("DELETE FROM cursors", &[])?;
-            self.sql.exec("DELETE FROM moves", &[])?;
             return Ok(());
         };
         for stream in streams {
-            let name = [stream.schema.as_str().into(), stream.table.as_str().into()];
-            self.sql.exec("DELETE FROM cursors WHERE schema_name = ?1 AND table_name = ?2", &name)?;
-            self.sql.exec("DELETE FROM moves WHERE schema_name = ?1 AND table_name = ?2", &name)?;
+            self.sql.exec(
+                "DELETE FROM cursors WHERE schema_name = ?1 AND table_name = ?2",
+                &[stream.schema.as_str().into(), stream.table.as_str().into()],
+            )?;
         }
         Ok(())
     }

@@ -188,8 +188,10 @@ impl Task {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
-    /// Of [`Task::PlanRun`]: the streams handed in with [`SyncRequest::Plan`] are all there are.
+    /// Of [`Task::PlanRun`].
     RunPlanned {
+        /// The enabled streams, those left out that were handed in before with [`SyncRequest::Plan`].
+        streams: Vec<SelectedStream>,
         /// Streams whose settings contradict what the source offers: they fail, the others go on.
         refused: Vec<(StreamName, ErrorReport)>,
         /// Most chunks to read at once.
@@ -325,7 +327,8 @@ pub enum SyncRequest {
         /// Rows and bytes read so far in this attempt, where there is news.
         progress: Option<(u64, u64)>,
     },
-    /// Some of the streams that a run's plan enables. There may be ten thousand, which no single message should carry.
+    /// Some of the streams that a run's plan enables, before the last ones come with its outcome. There may be ten thousand,
+    /// which no single message should carry.
     Plan {
         /// Order.
         order: i64,

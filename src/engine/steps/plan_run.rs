@@ -64,19 +64,23 @@ impl Engine {
         let definition = definition(&connection, &destination);
         let known = self.control.latest_versions(&connection.id).await?;
         let rules = self.rules(&connection, &catalog, &known).await?;
-        let mut refused = Vec::new();
+        let (mut refused, mut streams) = (Vec::new(), Vec::new());
         for page in pages(&catalog.streams) {
+            // The last page goes with the outcome: most plans have no other.
+            if !streams.is_empty() {
+                pulse.plan(std::mem::take(&mut streams)).await?;
+            }
             let selected = self.select_streams(&rules, page, &spec.run_id).await?;
             refused.extend(selected.refused);
             let enabled = selected.streams.into_iter().filter(|(_, selection)| selection.enabled);
             let planned =
                 enabled.map(|(stream, selection)| planned(&connection, &definition, stream, selection));
-            pulse.plan(planned.collect()).await?;
+            streams.extend(planned);
         }
         let versions = changed_versions(&catalog, &known)?;
         self.control.record_stream_versions(&connection.id, &versions, Some(&spec.run_id)).await?;
         self.ports.reach(FaultPoint::AfterVersions, &spec.run_id).await?;
-        Ok(Outcome::RunPlanned { refused, max_parallel_reads: source.max_parallel_reads() })
+        Ok(Outcome::RunPlanned { streams, refused, max_parallel_reads: source.max_parallel_reads() })
     }
 
     async fn rules<'a>(

@@ -23,7 +23,8 @@ impl Sync<'_> {
         let (kind, stream) = self.order(order)?;
         match outcome {
             Outcome::Failed { error, jitter } => self.failed(order, kind, stream, error, jitter, now)?,
-            Outcome::RunPlanned { refused, max_parallel_reads } => {
+            Outcome::RunPlanned { streams, refused, max_parallel_reads } => {
+                self.state.add_streams(&streams)?;
                 self.state.put("max_parallel_reads", &max_parallel_reads.max(1))?;
                 self.state.add_plan_orders()?;
                 self.refuse(&refused)?;
