@@ -174,7 +174,7 @@ fn demand(method: &str, template: &str) -> Option<(&'static str, char)> {
         ["destinations"] if kind != 'r' => ("groups", 'c'),
         ["connections"] if kind != 'r' => ("connections", 'c'),
         ["transformations" | "transformation-projects"] if kind != 'r' => ("transformations", 'c'),
-        ["certificates"] => ("connections", 'm'),
+        ["certificates"] | ["connections", _, "schemas", "drop-columns"] => ("connections", 'm'),
         ["connections" | "destinations", _, "certificates" | "fingerprints" | "connect-card", ..]
             if kind == 'e' =>
         {
