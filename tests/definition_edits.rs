@@ -10,9 +10,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use fivetran_do::core::catalog::StreamName;
+use fivetran_do::core::catalog::{Column, StreamName};
 use fivetran_do::core::fault_point::FaultPoint;
-use fivetran_do::core::settings::{ColumnSettings, StreamSettings};
+use fivetran_do::core::settings::{
+    ColumnSettings, SchemaChangePolicy, SchemaSettings, StreamSettings, Target, select,
+};
 use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::{Registry, RemoteSyncs, RunProgress, SyncControl};
@@ -80,6 +82,51 @@ fn i6_a_column_that_is_hashed_from_now_on_does_not_go_on_flowing_though_nobody_t
     let values = values(&world);
     assert_eq!(values.len(), IDS as usize);
     assert!(values.iter().all(|value| !value.contains("secret")), "{values:?}");
+}
+
+#[test]
+fn i6_what_a_person_sets_while_a_plan_is_made_is_not_taken_back_by_what_the_policy_decided_before() {
+    let (world, _ledger) = world_of_a_full_ledger();
+    let connection = finish(define(&world, "d1"), PATIENCE);
+    assert_eq!(sync(&world, &connection).state, "SUCCESSFUL");
+    let (control, name) = (world.control(), StreamName::new("public", "ledger"));
+    let edit = |policy, enabled, value: ColumnSettings| {
+        let columns = BTreeMap::from([("value".to_owned(), value)]);
+        let settings = StreamSettings { enabled, columns, ..StreamSettings::default() };
+        let streams = BTreeMap::from([(name.clone(), settings)]);
+        finish(control.edit_stream_settings(&connection, &BTreeMap::new(), &streams, policy), PATIENCE)
+            .unwrap();
+    };
+    let set = |enabled, hashed, drop| ColumnSettings { enabled, hashed, drop, ..ColumnSettings::default() };
+    edit(Some(SchemaChangePolicy::BlockAll), None, set(Some(false), Some(false), Some(true)));
+    let before = finish(control.stream_settings(&connection), PATIENCE).unwrap();
+
+    // A run has read these settings and looks at the source, where a column is new. Meanwhile a person changes their mind.
+    let known = finish(control.latest_versions(&connection), PATIENCE).unwrap();
+    let stream = known[0].stream.clone().unwrap();
+    let mut grown = stream.clone();
+    grown.columns.push(Column { name: "new".to_owned(), ..stream.columns[1].clone() });
+    let target = Target { schema: "own_public", table: "ledger", current: None };
+    let decided = select(&grown, &before, Some(&stream), true, &target).unwrap().settled.unwrap();
+    edit(None, Some(true), set(Some(true), Some(true), None));
+    let after = finish(control.stream_settings(&connection), PATIENCE).unwrap().streams[&name].clone();
+
+    let decisions = BTreeMap::from([(name.clone(), decided)]);
+    finish(control.settle_streams(&connection, &BTreeMap::new(), &decisions), PATIENCE).unwrap();
+    let mut wanted = after;
+    wanted.columns.insert("new".to_owned(), set(Some(false), None, None));
+    assert_eq!(finish(control.stream_settings(&connection), PATIENCE).unwrap().streams[&name], wanted);
+
+    // Nor does a decision about the schema or the table itself win over theirs.
+    let off = SchemaSettings { enabled: Some(false) };
+    let on = BTreeMap::from([("public".to_owned(), SchemaSettings { enabled: Some(true) })]);
+    finish(control.edit_stream_settings(&connection, &on, &BTreeMap::new(), None), PATIENCE).unwrap();
+    let late = StreamSettings { enabled: Some(false), ..StreamSettings::default() };
+    let (schemas, tables) =
+        (BTreeMap::from([("public".to_owned(), off)]), BTreeMap::from([(name.clone(), late)]));
+    finish(control.settle_streams(&connection, &schemas, &tables), PATIENCE).unwrap();
+    let settings = finish(control.stream_settings(&connection), PATIENCE).unwrap();
+    assert_eq!((&settings.schemas, &settings.streams[&name]), (&on, &wanted));
 }
 
 #[test]

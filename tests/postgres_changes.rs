@@ -683,13 +683,41 @@ async fn many_changes_by_cursor_column_are_cut_by_pages() {
     let mut cursor = plan(&reader, &request).await.next_cursor.unwrap();
     cursor.0["value"] = json!("11");
     let many = reader.source.plan(&request, Some(&cursor)).await.unwrap();
-    assert!(!many.full && many.chunks.len() > 1);
+    let (catch_up, cut) = many.chunks.split_last().unwrap();
+    assert!(!many.full && cut.len() > 1 && catch_up.after_all);
     let request_id = columns(request.clone(), &["id"]);
-    assert_eq!(read_all(&reader, &request_id, &many.chunks).await.count(), 2_499_990);
+    assert_eq!(read_all(&reader, &request_id, cut).await.count(), 2_499_990);
     cursor.0["value"] = json!("2499991");
     let few = reader.source.plan(&request, Some(&cursor)).await.unwrap();
     assert_eq!(few.chunks.len(), 1);
     assert_eq!(read_all(&reader, &request, &few.chunks).await.count(), 10);
+}
+
+#[tokio::test]
+async fn a_row_that_moves_between_pages_while_many_changes_are_read_by_cursor_column_is_not_lost() {
+    let (server, _quiet) = Server::quiet().await;
+    let database = server.database().await;
+    big_table(&database, 20_000).await;
+    // The server takes them for a thousand times as many.
+    database
+        .execute("ANALYZE big; UPDATE pg_class SET reltuples = reltuples * 1000 WHERE oid = 'big'::regclass")
+        .await;
+    let reader = database.source(json!({"cursor_columns": {"public.big": "id"}}));
+    let request = columns(reader.request("big", SyncMode::Incremental).await, &["id"]);
+    let mut cursor = plan(&reader, &request).await.next_cursor.unwrap();
+    cursor.0["value"] = json!("11");
+    let many = reader.source.plan(&request, Some(&cursor)).await.unwrap();
+    assert!(!many.full && many.chunks.len() > 2, "{} chunks", many.chunks.len());
+    let read = read_all(&reader, &request, &many.chunks[..1]).await;
+    assert!(!read.sorted("id").contains(&"19999".to_owned()));
+    database.execute("DELETE FROM big WHERE id <= 1000").await;
+    database.execute("VACUUM big").await;
+    database.execute("UPDATE big SET v = 9 WHERE id = 19999").await;
+    let (catch_up, rest) = many.chunks[1..].split_last().unwrap();
+    assert!(!read_all(&reader, &request, rest).await.sorted("id").contains(&"19999".to_owned()), "it moved");
+    assert!(catch_up.after_all);
+    let caught = read_all(&reader, &request, std::slice::from_ref(catch_up)).await;
+    assert!(caught.sorted("id").contains(&"19999".to_owned()));
 }
 
 #[tokio::test]

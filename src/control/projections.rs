@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ControlPlane;
 use super::row::Row;
+use super::streams::{Merge, merge};
 use crate::core::Result;
 use crate::core::catalog::StreamName;
 use crate::core::settings::{SchemaSettings, StreamSettings};
@@ -86,7 +87,8 @@ impl ControlPlane {
     }
 
     /// Writes down what the schema change policy decided about new schemas and new things of a stream, so that the next
-    /// run does not take them for known and decide otherwise.
+    /// run does not take them for known and decide otherwise. What somebody has set by then stays: the decisions were made
+    /// for what was read before.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -96,9 +98,10 @@ impl ControlPlane {
         schemas: &BTreeMap<String, SchemaSettings>,
         settled: &BTreeMap<StreamName, StreamSettings>,
     ) -> Result<()> {
-        if schemas.is_empty() && settled.is_empty() {
-            return Ok(());
+        let batch = merge(connection_id, schemas, settled, Merge::Fill)?;
+        if !batch.is_empty() {
+            self.db.batch(batch).await?;
         }
-        self.save_stream_settings(connection_id, schemas, settled).await
+        Ok(())
     }
 }

@@ -203,7 +203,7 @@ impl ControlPlane {
     }
 
     /// Merges settings of schemas and streams into the stored ones, field by field, in one transaction; what is not
-    /// given stays as it is. Also how the engine keeps [`Selection::settled`](crate::core::settings::Selection::settled).
+    /// given stays as it is.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is stored then.
@@ -213,7 +213,7 @@ impl ControlPlane {
         schemas: &BTreeMap<String, SchemaSettings>,
         streams: &BTreeMap<StreamName, StreamSettings>,
     ) -> Result<()> {
-        let batch = merge(connection_id, schemas, streams)?;
+        let batch = merge(connection_id, schemas, streams, Merge::Replace)?;
         if !batch.is_empty() {
             self.db.batch(batch).await?;
         }
@@ -233,7 +233,7 @@ impl ControlPlane {
         streams: &BTreeMap<StreamName, StreamSettings>,
         policy: Option<SchemaChangePolicy>,
     ) -> Result<()> {
-        let mut batch = merge(connection_id, schemas, streams)?;
+        let mut batch = merge(connection_id, schemas, streams, Merge::Replace)?;
         let policy = policy.as_ref().map(word).transpose()?.unwrap_or(SqlValue::Null);
         batch.push(Statement::new(
             "UPDATE connections SET settings_edits = settings_edits + 1, \
@@ -246,11 +246,21 @@ impl ControlPlane {
     }
 }
 
+/// Which of two settings of the same thing stays.
+#[derive(Clone, Copy)]
+pub(super) enum Merge {
+    /// The new one.
+    Replace,
+    /// The stored one.
+    Fill,
+}
+
 /// The statements that merge settings into the stored ones.
-fn merge(
+pub(super) fn merge(
     connection_id: &str,
     schemas: &BTreeMap<String, SchemaSettings>,
     streams: &BTreeMap<StreamName, StreamSettings>,
+    how: Merge,
 ) -> Result<Vec<Statement>> {
     let mut rows = Vec::with_capacity(schemas.len() + streams.len());
     for (schema, settings) in schemas {
@@ -259,17 +269,21 @@ fn merge(
     for (name, settings) in streams {
         rows.push(settings_row(&name.schema, &name.table, &taking_back(settings)?)?);
     }
-    let merged = |parameter: String| {
-        Statement::new(
+    let merged = match how {
+        Merge::Replace => "stream_settings.settings, excluded.settings",
+        Merge::Fill => "excluded.settings, stream_settings.settings",
+    };
+    let statement = |parameter: String| {
+        let sql = format!(
             "INSERT INTO stream_settings (connection_id, schema_name, table_name, settings) \
              SELECT c.id, n.value ->> 'schema', n.value ->> 'table', n.value ->> 'settings' \
              FROM json_each(?2) AS n JOIN connections AS c ON c.id = ?1 WHERE TRUE \
              ON CONFLICT (connection_id, schema_name, table_name) DO UPDATE \
-             SET settings = json_patch(stream_settings.settings, excluded.settings)",
-            vec![connection_id.into(), parameter.into()],
-        )
+             SET settings = json_patch({merged})"
+        );
+        Statement::new(sql, vec![connection_id.into(), parameter.into()])
     };
-    Ok(parameters(rows).into_iter().map(merged).collect())
+    Ok(parameters(rows).into_iter().map(statement).collect())
 }
 
 /// The settings as they are merged: switching a column on takes back that it is to be dropped, or the next one to switch it

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionSettings, SchemaChangePolicy, StreamSettings, TableSyncMode};
+use super::{ColumnSettings, ConnectionSettings, SchemaChangePolicy, StreamSettings, TableSyncMode};
 use crate::core::catalog::{Stream, StreamName};
 use crate::core::naming::column_names;
 use crate::core::table::{ACTIVE, DELETED, END, ROW_ID, START, SYNCED, TableColumn, TableSchema};
@@ -59,8 +59,8 @@ pub struct Selection {
     /// The table at the destination: `_fivetran_id` where there is no key, the columns above, and the system columns of
     /// its sync mode. Columns that the destination has beyond these stay there untouched.
     pub table: TableSchema,
-    /// The stream's settings with the policy's decisions about new things written down; `None` when nothing was
-    /// decided. Must be stored, otherwise the next run takes what was refused for known and syncs it.
+    /// The policy's decisions about new things, and nothing else; `None` when nothing was decided. Must be stored, where
+    /// nobody has decided otherwise meanwhile, or the next run takes what was refused for known and syncs it.
     pub settled: Option<StreamSettings>,
     /// Why every row must be read again, for people: the rows at the destination have another key, or their columns
     /// another name. The stream's cursor must be forgotten durably *before* the destination is prepared, because
@@ -117,7 +117,7 @@ pub fn select(
         cursor_column: own.cursor_column.clone(),
         dropped: dropped_columns(stream, &table, &settled),
         table,
-        settled: (settled != *own).then_some(settled),
+        settled: decisions(own, settled),
     })
 }
 
@@ -142,6 +142,21 @@ fn refusal(
     } else {
         None
     }
+}
+
+/// What the settings say beyond what they said before. The rest was read a while ago: storing it again would take back
+/// what a person has set since.
+fn decisions(own: &StreamSettings, mut settled: StreamSettings) -> Option<StreamSettings> {
+    settled.columns.retain(|name, column| own.columns.get(name) != Some(column));
+    let columns = settled.columns.into_iter().map(|(name, column)| {
+        (name, ColumnSettings { enabled: column.enabled, ..ColumnSettings::default() })
+    });
+    let decided = StreamSettings {
+        enabled: settled.enabled.filter(|_| own.enabled.is_none()),
+        columns: columns.collect(),
+        ..StreamSettings::default()
+    };
+    (decided != StreamSettings::default()).then_some(decided)
 }
 
 /// The columns that are on, in the stream's order. Names are given out over all columns, so that switching one on or

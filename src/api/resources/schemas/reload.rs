@@ -65,18 +65,17 @@ pub(super) async fn look(services: &Services, connection: &Connection, mode: Exc
     let settings = services.control.stream_settings(&connection.id).await?;
     // Decisions are stored before the versions they are about: once a version is stored, the stream counts as known,
     // and what the policy left out would be synced.
-    let mut schemas = settle_schemas(
+    let schemas = settle_schemas(
         catalog.streams.iter().map(|stream| &stream.name),
         known.iter().map(|version| &version.name),
         &settings,
         connection.succeeded_at.is_some(),
     );
-    let mut decided = settle(connection, &catalog, &known, &settings);
-    switch_all(&catalog, mode, &mut schemas, &mut decided);
-    if mode == ExcludeMode::Preserve {
-        services.control.save_stream_settings(&connection.id, &schemas, &decided).await?;
-    } else {
-        services.control.edit_stream_settings(&connection.id, &schemas, &decided, None).await?;
+    let decided = settle(connection, &catalog, &known, &settings);
+    services.control.settle_streams(&connection.id, &schemas, &decided).await?;
+    if mode != ExcludeMode::Preserve {
+        let (schemas, tables) = switches(&catalog, mode);
+        services.control.edit_stream_settings(&connection.id, &schemas, &tables, None).await?;
     }
     record(services, connection, &catalog, &known).await
 }
@@ -116,24 +115,26 @@ fn version_of<'a>(known: &'a [StreamVersion], name: &StreamName) -> Option<&'a S
     known.iter().find(|version| version.name == *name).and_then(|version| version.stream.as_ref())
 }
 
-fn switch_all(
+/// What a person sets by asking for it this way.
+fn switches(
     catalog: &Catalog,
     mode: ExcludeMode,
-    schemas: &mut BTreeMap<String, SchemaSettings>,
-    decided: &mut BTreeMap<StreamName, StreamSettings>,
-) {
+) -> (BTreeMap<String, SchemaSettings>, BTreeMap<StreamName, StreamSettings>) {
     let enabled = match mode {
-        ExcludeMode::Preserve => return,
+        ExcludeMode::Preserve => return Default::default(),
         ExcludeMode::Include => true,
         ExcludeMode::Exclude => false,
     };
+    let (mut schemas, mut tables) = (BTreeMap::new(), BTreeMap::new());
     for stream in &catalog.streams {
-        decided.entry(stream.name.clone()).or_default().enabled = Some(enabled);
+        let table = StreamSettings { enabled: Some(enabled), ..StreamSettings::default() };
+        tables.insert(stream.name.clone(), table);
         if enabled {
             // A table that is on in a schema that is off is not synced.
             schemas.insert(stream.name.schema.clone(), SchemaSettings { enabled: Some(true) });
         }
     }
+    (schemas, tables)
 }
 
 async fn record(

@@ -6,6 +6,9 @@
 //! where this one did. What is missed are values taken by a transaction before it began to write: those a client thought up,
 //! those a sequence with a cache had set aside, times of a transaction that had only read so far. For dates and times the
 //! overlap covers these.
+//!
+//! Rows that are read in page ranges may be moved from one not yet read to one already read, by an update that leaves the
+//! cursor column alone. The next sync would not look for them, so a catch-up by transaction follows, as in a full read.
 
 use super::cursor::{Bound, Horizon, Position};
 use super::estimate::Estimate;
@@ -16,7 +19,7 @@ use super::value_ranges;
 use super::watermark::{self, CursorColumn};
 use super::writers::Writers;
 use crate::core::Result;
-use crate::core::run::StreamPlan;
+use crate::core::run::{Chunk, StreamPlan};
 
 /// Plans a stream by a cursor column.
 ///
@@ -48,7 +51,7 @@ pub(super) async fn plan(
         }
         // No value counts yet. What was written since is found by transaction, where there is one to find it by.
         (Some(_), Some(seen)) if planner.relation.paged && planner.still_means_something(seen)? => {
-            Some(planner.changes(seen))
+            Some(planner.caught_up(planner.changes(seen))?)
         }
         _ => None,
     };
@@ -67,7 +70,7 @@ pub(super) async fn plan(
         None => None,
     };
     match (ranges, by_value) {
-        (Some(ranges), _) => Ok(StreamPlan { full: false, chunks: ranges.chunks()?, next_cursor }),
+        (Some(chunks), _) => Ok(StreamPlan { full: false, chunks, next_cursor }),
         (None, Some(chunks)) => Ok(full(chunks, next_cursor)),
         (None, None) => Ok(full(planner.everything()?, next_cursor)),
     }
@@ -81,7 +84,7 @@ async fn since(
     column: &str,
     from: &str,
     seen: &Horizon,
-) -> Result<Option<Ranges>> {
+) -> Result<Option<Vec<Chunk>>> {
     let below = Rows::Below { column: column.to_owned(), from: from.to_owned() };
     let Some(below) = planner.of_new_parts(&below, seen) else { return Ok(None) };
     let rows = Rows::Cursor { column: column.to_owned(), from: from.to_owned() };
@@ -93,6 +96,8 @@ async fn since(
         }
         expected => Ranges { list: vec![(whole, expected.map(|expected| expected.rows))] },
     };
+    let many = ranges.list.len() > 1;
     ranges.list.extend(below.list);
-    Ok(Some(ranges))
+    let moving = planner.relation.paged && (many || ranges.cut_pages());
+    Ok(Some(if moving { planner.caught_up(ranges)? } else { ranges.chunks()? }))
 }

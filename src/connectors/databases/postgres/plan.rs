@@ -111,7 +111,12 @@ impl Planner<'_> {
 
     /// All rows, and a catch-up if they take more than one snapshot.
     pub(super) fn everything(&self) -> Result<Vec<Chunk>> {
-        let mut chunks = self.paged(&Rows::All, CHUNK_BYTES).chunks()?;
+        self.caught_up(self.paged(&Rows::All, CHUNK_BYTES))
+    }
+
+    /// The ranges; where they are several, what was written since the plan comes after them in one snapshot.
+    pub(super) fn caught_up(&self, ranges: Ranges) -> Result<Vec<Chunk>> {
+        let mut chunks = ranges.chunks()?;
         if chunks.len() > 1 {
             let since = self.relation.horizon;
             let range = self.range(self.itself(), Rows::Changes { since }, None);
@@ -317,6 +322,11 @@ pub(super) struct Ranges {
 }
 
 impl Ranges {
+    /// True when a relation's pages are shared out among several.
+    pub(super) fn cut_pages(&self) -> bool {
+        self.list.iter().any(|(range, _)| range.pages.is_some_and(|pages| pages.from > 0))
+    }
+
     /// The chunks that read them.
     pub(super) fn chunks(self) -> Result<Vec<Chunk>> {
         let chunk = |(index, (range, estimated_rows)): (usize, (Range, Option<u64>))| {
