@@ -364,16 +364,41 @@ impl ControlPlane {
     }
 
     /// Deletes a connection with everything kept about it (settings, versions, runs, log). False when there is none.
-    /// What is still to be told of it, its deletion included, stays in the outbox.
+    /// What is still to be told of it, its deletion included, stays in the outbox; and it is kept in mind that it was
+    /// deleted ([`deleted_connections`](Self::deleted_connections)).
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn delete_connection(&self, id: &str) -> Result<bool> {
         let event = LogEvent::info(id, "delete_connector", self.now());
         let mut batch = insert(vec![stored(&event, 0, &self.new_id()?)], "TRUE");
+        batch.push(Statement::new(
+            "INSERT INTO deleted_connections (id, deleted_at) SELECT id, ?2 FROM connections WHERE id = ?1 \
+             ON CONFLICT DO NOTHING",
+            vec![id.into(), self.now().into()],
+        ));
         batch.push(Statement::new("DELETE FROM connections WHERE id = ?1 RETURNING id", vec![id.into()]));
         let results = self.db.batch(batch).await?;
         Ok(results.last().is_some_and(|deleted| !deleted.rows.is_empty()))
+    }
+
+    /// Connections that were deleted before that time and are still kept in mind, those deleted first first.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn deleted_connections(&self, before: i64, limit: u32) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM deleted_connections WHERE deleted_at < ?1 ORDER BY deleted_at LIMIT ?2";
+        let found = self.db.query(Statement::new(sql, vec![before.into(), i64::from(limit).into()])).await?;
+        found.rows.into_iter().map(|row| Row(row).text("id")).collect()
+    }
+
+    /// Nothing is left anywhere of a connection that was deleted: it need not be kept in mind.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn deletion_is_complete(&self, id: &str) -> Result<()> {
+        let sql = "DELETE FROM deleted_connections WHERE id = ?1";
+        self.db.query(Statement::new(sql, vec![id.into()])).await.map(|_| ())
     }
 }
 

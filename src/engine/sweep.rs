@@ -8,7 +8,10 @@ use crate::core::run::Effort;
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
-use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
+use super::protocol::{
+    Conclusion, ConnectorReply, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest,
+};
+use super::remote::unexpected;
 use super::sync_control::{RunProgress, Trigger};
 
 /// Connections claimed by one statement, and sent to the queue before the next is claimed.
@@ -33,6 +36,13 @@ const MOST_SILENT: u32 = 1_000;
 /// announced this long ago and never came counts as lost, unless it was late already.
 const SILENCE_MICROS: i64 = 2 * crate::core::limits::LEASE_MS * 1_000;
 
+/// A connection that was deleted this long ago is not begun to be synced any more: no invocation lasts longer than a
+/// quarter of it (Queues: 15 minutes).
+const DELETED_FOR_MICROS: i64 = 3_600_000_000;
+
+/// Most deleted connections that one sweep has forgotten for good.
+const MOST_FORGOTTEN: u32 = 20;
+
 const DAY_MICROS: i64 = 86_400_000_000;
 
 impl Engine {
@@ -50,6 +60,7 @@ impl Engine {
         self.announce().await;
         self.control.tidy_deliveries(now).await?;
         self.control.tidy_answers(now).await?;
+        self.forget_deleted(now).await?;
         let pruned = self.prune(now).await?;
         if started > 0 || woken > 0 || pruned > 0 {
             let ms = self.ports.clock.now_micros().saturating_sub(now) / 1_000;
@@ -94,6 +105,22 @@ impl Engine {
             }
         }
         Ok(started)
+    }
+
+    /// Has the objects of deleted connections forget them once more. The deletion itself may have died before it asked them;
+    /// and whoever had read the connection before may have opened a run after, and died before it took that back.
+    async fn forget_deleted(&self, now: i64) -> Result<()> {
+        let before = now.saturating_sub(DELETED_FOR_MICROS);
+        for id in self.control.deleted_connections(before, MOST_FORGOTTEN).await? {
+            let runs = self.actors.connector(&id, ConnectorRequest::Runs).await?;
+            let ConnectorReply::Runs { last, .. } = runs else { return Err(unexpected("ConnectorDO")) };
+            if let Some(last) = last {
+                self.actors.sync(&last.run_id, SyncRequest::Forget).await?;
+            }
+            self.actors.connector(&id, ConnectorRequest::Forget).await?;
+            self.control.deletion_is_complete(&id).await?;
+        }
+        Ok(())
     }
 
     /// Deletes history that is older than its retention: how many runs and events.

@@ -1,6 +1,5 @@
 //! What must hold at any time, and what must hold at the end.
 
-use fivetran_do::engine::{RemoteSyncs, SyncControl};
 use fivetran_do::ports::{LocalSql, SqlValue};
 use proptest::prelude::*;
 
@@ -142,14 +141,12 @@ impl Model {
         if self.gone.is_empty() {
             return Ok(());
         }
-        for gone in self.gone.iter().filter(|gone| !self.answered.borrow().contains(*gone)) {
-            // Whoever was not answered asks again.
-            finish(RemoteSyncs::new(self.world.engine()).forget(gone), PATIENCE).unwrap();
-        }
-        // The first day ends what a start that came too late has begun, the second purges it.
+        // A sweep finishes what a deletion or a start that came too late has left. The first day ends what that start has
+        // begun, the second purges it.
         for _ in 0..2 {
             self.pass(DAY);
             self.calm_down()?;
+            finish(self.world.engine().sweep(), PATIENCE).unwrap();
         }
         let connectors = self.world.0.connectors.borrow();
         for gone in &self.gone {
