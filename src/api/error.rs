@@ -38,7 +38,9 @@ impl ApiError {
 
     /// Clients that ask under the old name of connections compare the old code.
     pub(crate) fn in_words_of(mut self, path: &str) -> Self {
-        if self.code == "NotFound_Connection" && path.split('/').any(|part| part == "connectors") {
+        // Further behind there are names that people gave: a schema may be called `connectors`, too.
+        let asked = || path.split('/').take(5).any(|part| part == "connectors");
+        if self.code == "NotFound_Connection" && asked() {
             self.code = Cow::Borrowed("NotFound_Connector");
             self.message = self.message.replacen("Connection", "Connector", 1);
         }

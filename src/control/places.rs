@@ -1,5 +1,7 @@
 //! Whose an object is, and in which group: asked for every object a request names, before anything else is done.
 
+use std::collections::BTreeMap;
+
 use super::ControlPlane;
 use super::row::Row;
 use crate::core::Result;
@@ -48,32 +50,37 @@ impl ObjectKind {
         }
     }
 
-    /// A query for account and group by id.
+    /// A query for id, account and group of those whose ids are in a JSON list.
     const fn sql(self) -> &'static str {
         match self {
-            Self::Group | Self::Destination => "SELECT account_id, id AS group_id FROM groups WHERE id = ?1",
-            Self::Connection => {
-                "SELECT g.account_id, g.id AS group_id FROM connections AS c JOIN groups AS g ON g.id = c.group_id \
-                 WHERE c.id = ?1"
+            Self::Group | Self::Destination => {
+                "SELECT id, account_id, id AS group_id FROM groups WHERE id IN (SELECT value FROM json_each(?1))"
             }
-            Self::User => "SELECT account_id FROM users WHERE id = ?1",
-            Self::Team => "SELECT account_id FROM teams WHERE id = ?1",
+            Self::Connection => {
+                "SELECT c.id, g.account_id, g.id AS group_id FROM connections AS c JOIN groups AS g ON g.id = c.group_id \
+                 WHERE c.id IN (SELECT value FROM json_each(?1))"
+            }
+            Self::User => "SELECT id, account_id FROM users WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Team => "SELECT id, account_id FROM teams WHERE id IN (SELECT value FROM json_each(?1))",
             Self::SystemKey => {
-                "SELECT account_id FROM api_keys WHERE id = ?1 AND user_id IS NULL AND revoked_at IS NULL"
+                "SELECT id, account_id FROM api_keys WHERE id IN (SELECT value FROM json_each(?1)) \
+                 AND user_id IS NULL AND revoked_at IS NULL"
             }
             Self::Webhook => {
-                "SELECT account_id, group_id FROM receivers WHERE id = ?1 AND service = 'webhook'"
+                "SELECT id, account_id, group_id FROM receivers \
+                 WHERE id IN (SELECT value FROM json_each(?1)) AND service = 'webhook'"
             }
             Self::LogService => {
-                "SELECT account_id, group_id FROM receivers WHERE id = ?1 AND service <> 'webhook'"
+                "SELECT id, account_id, group_id FROM receivers \
+                 WHERE id IN (SELECT value FROM json_each(?1)) AND service <> 'webhook'"
             }
             Self::TransformationProject => {
-                "SELECT g.account_id, g.id AS group_id FROM definitions AS d JOIN groups AS g ON g.id = d.group_id \
-                 WHERE d.id = ?1 AND d.kind = 'transformation_project'"
+                "SELECT d.id, g.account_id, g.id AS group_id FROM definitions AS d JOIN groups AS g ON g.id = d.group_id \
+                 WHERE d.id IN (SELECT value FROM json_each(?1)) AND d.kind = 'transformation_project'"
             }
             Self::Transformation => {
-                "SELECT g.account_id, g.id AS group_id FROM definitions AS d JOIN groups AS g ON g.id = d.group_id \
-                 WHERE d.id = ?1 AND d.kind = 'transformation'"
+                "SELECT d.id, g.account_id, g.id AS group_id FROM definitions AS d JOIN groups AS g ON g.id = d.group_id \
+                 WHERE d.id IN (SELECT value FROM json_each(?1)) AND d.kind = 'transformation'"
             }
         }
     }
@@ -89,20 +96,36 @@ pub struct Placed {
 }
 
 impl ControlPlane {
-    /// Whose these objects are, in their order; `None` for one that does not exist. One round trip.
+    /// Whose these objects are, in their order; `None` for one that does not exist. One round trip, and a query per kind:
+    /// bodies may name thousands, which are more queries than D1 lets an invocation send.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn places(&self, objects: &[(ObjectKind, &str)]) -> Result<Vec<Option<Placed>>> {
-        let queries = objects.iter().map(|(kind, id)| Statement::new(kind.sql(), vec![(*id).into()]));
-        let found = self.db.batch(queries.collect()).await?;
-        found
+        let mut kinds: Vec<(ObjectKind, Vec<&str>)> = Vec::new();
+        for (kind, id) in objects {
+            match kinds.iter_mut().find(|(known, _)| known == kind) {
+                Some((_, ids)) => ids.push(id),
+                None => kinds.push((*kind, vec![id])),
+            }
+        }
+        let query = |(kind, ids): &(ObjectKind, Vec<&str>)| {
+            Ok(Statement::new(kind.sql(), vec![serde_json::to_string(ids)?.into()]))
+        };
+        let results = self.db.batch(kinds.iter().map(query).collect::<Result<_>>()?).await?;
+        let found = results
             .into_iter()
-            .map(|result| {
-                let Some(row) = result.rows.into_iter().next().map(Row) else { return Ok(None) };
-                let group_id = row.optional_text("group_id")?;
-                Ok(Some(Placed { account_id: row.text("account_id")?, group_id }))
-            })
-            .collect()
+            .map(|result| result.rows.into_iter().map(|row| placed(&Row(row))).collect())
+            .collect::<Result<Vec<BTreeMap<_, _>>>>()?;
+        let place = |(kind, id): &(ObjectKind, &str)| {
+            let at = kinds.iter().position(|(known, _)| known == kind)?;
+            found.get(at)?.get(*id).cloned()
+        };
+        Ok(objects.iter().map(place).collect())
     }
+}
+
+fn placed(row: &Row) -> Result<(String, Placed)> {
+    let group_id = row.optional_text("group_id")?;
+    Ok((row.text("id")?, Placed { account_id: row.text("account_id")?, group_id }))
 }

@@ -60,6 +60,23 @@ fn the_answer_has_the_hash_as_it_was_sent_and_finds_it_by_it() {
     assert_eq!(world.post(&path, sent).data()["hash"], slashes);
     let encoded = slashes.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
     assert_eq!(world.get(&format!("{path}/{encoded}")).data()["sha256"], SHA256);
+    // Another spelling is another approval, and they come page by page, by age.
+    world.clock.advance_seconds(1);
+    world.post(&path, approval());
+    let first = world.get(&format!("{path}?limit=1"));
+    assert_eq!(first.data()["items"][0]["hash"], slashes);
+    let next = first.data()["next_cursor"].as_str().unwrap();
+    let last = world.get(&format!("{path}?limit=1&cursor={next}"));
+    assert_eq!(
+        (&last.data()["items"][0]["hash"], &last.data()["next_cursor"]),
+        (&json!(SHA256), &Value::Null)
+    );
+    // Approved for this connection, and for no other.
+    let group = world.group("Pond");
+    let other = path.replace(path.split('/').nth(3).unwrap(), &world.connection(&group, "other"));
+    assert_eq!(world.get(&other).data()["items"], json!([]));
+    world.delete(&format!("{other}/{SHA256}")).refused(404, "NotFound_Certificate", &[]);
+    assert_eq!(world.get(&path).data()["items"].as_array().unwrap().len(), 2);
 }
 
 #[test]

@@ -353,6 +353,12 @@ fn what_is_gone_is_called_as_the_path_calls_it() {
         "NotFound_Connector",
         &[],
     );
+    // A schema that is called as the collection was says nothing of who asks.
+    GO.sends(&there, "GET", "/v1/connections/none/schemas/connectors/tables/t/columns", "").refused(
+        404,
+        "NotFound_Connection",
+        &[],
+    );
 }
 
 #[test]

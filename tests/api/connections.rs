@@ -338,6 +338,12 @@ fn a_connection_sent_back_with_one_spelling_of_its_schedule_changed_changes() {
         "InvalidInput",
         &["schedule", "twice"],
     );
+    // Of both spellings, `auto` contradicts no object with a time in it.
+    let new = |more: Value| world.post("/v1/connections", with(shop_connection(&group, "other"), more));
+    new(json!({ "schedule": hourly, "schedule_type": "manual" })).refused(400, "InvalidInput", &["twice"]);
+    new(json!({ "schedule": hourly, "sync_frequency": 360 })).refused(400, "InvalidInput", &["twice"]);
+    let made = new(json!({ "schedule": hourly, "schedule_type": "auto" }));
+    assert_eq!(made.data()["sync_frequency"], 60);
 }
 
 #[test]

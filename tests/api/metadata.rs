@@ -1,3 +1,7 @@
+use std::collections::BTreeMap;
+
+use fivetran_do::core::catalog::StreamName;
+use fivetran_do::core::settings::{ColumnSettings, StreamSettings};
 use serde_json::{Value, json};
 
 use crate::harness::{World, block_on, request};
@@ -207,6 +211,11 @@ fn i8_only_a_blocked_column_is_marked_to_be_dropped_and_switching_it_on_takes_th
     world.patch(&column, json!({ "hashed": true }));
     assert!(marked("email"), "another edit takes nothing back");
     world.patch(&column, json!({ "enabled": true }));
+    // A request to drop that came at the same moment leaves its mark on a column that is on.
+    let late = ColumnSettings { drop: Some(true), ..ColumnSettings::default() };
+    let late = StreamSettings { columns: [("email".to_owned(), late)].into(), ..StreamSettings::default() };
+    let late = [(StreamName::new("Public", "Users"), late)].into();
+    block_on(world.services.control.save_stream_settings(&id, &BTreeMap::new(), &late)).unwrap();
     world.patch(&column, json!({ "enabled": false }));
-    assert!(!marked("email"));
+    assert!(!marked("email"), "who switches it off did not ask for that");
 }

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{World, block_on};
+use crate::projections::progress;
 use crate::shop::{offer, table};
 
 fn reloaded(world: &World) -> (String, String) {
@@ -213,11 +214,18 @@ fn a_new_schema_that_the_policy_leaves_out_is_off_until_a_person_switches_it_on(
 #[test]
 fn a_reload_can_switch_all_tables() {
     let world = World::new();
-    let (_, path) = reloaded(&world);
+    let (id, path) = reloaded(&world);
+    world.syncs.progress.replace(Some(progress("r1", vec![], None)));
+    let edits = || block_on(world.services.control.connection(&id)).unwrap().unwrap().settings_edits;
+    let before = edits();
+    world.syncs.taken();
     let off = world.post(&format!("{path}/reload"), json!({ "exclude_mode": "EXCLUDE" }));
+    assert!(edits() > before, "a live run cannot go on with what is off now");
+    assert_eq!(world.syncs.taken(), ["start Manual force=true scope=None"]);
     assert_eq!(off.data()["schemas"]["Public"]["tables"]["Users"]["enabled"], false);
     let kept = world.post(&format!("{path}/reload"), json!({ "exclude_mode": "PRESERVE" }));
     assert_eq!(kept.data()["schemas"]["Public"]["tables"]["Users"]["enabled"], false);
+    assert_eq!(world.syncs.taken(), Vec::<String>::new(), "nothing was set");
     let on = world.post(&format!("{path}/reload"), json!({ "exclude_mode": "INCLUDE" }));
     assert_eq!(on.data()["schemas"]["Public"]["tables"]["Users"]["enabled"], true);
     world.post(&format!("{path}/reload"), json!({ "exclude_mode": "?" })).refused(

@@ -33,6 +33,14 @@ test("creating a connector sends nothing, and its first call makes group, destin
   });
 });
 
+test("Fivetran's names of hosted PostgreSQL are databases, too: they name the prefix of their schemas", async (t) => {
+  const service = await memoryService(t);
+  const names = ["aurora_postgres", "azure_postgres", "google_cloud_postgresql", "heroku_postgres", "postgres_rds"];
+  for (const type of names) await client(service).createConnector(shop({ id: type, source: { type, host: "db" } })).ensure();
+  const created = sent(service, "POST").filter((body) => names.includes(body.service));
+  assert.deepEqual(created.map(({ config }) => config), names.map((name) => ({ host: "db", schema_prefix: name })));
+});
+
 test("concurrent calls of one client make one of each", async (t) => {
   const service = await memoryService(t);
   const fivetran = client(service);

@@ -106,6 +106,7 @@ impl ControlDb {
 #[async_trait(?Send)]
 impl SqlDatabase for ControlDb {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<QueryResult>> {
+        assert!(statements.len() <= 1_000, "D1 lets an invocation send a thousand queries in all");
         let failed = |error: rusqlite::Error| Error::internal(format!("SQLite: {error}"));
         self.sqlite.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
         let results =

@@ -50,8 +50,11 @@ function everyMinutes(minutes: number): string {
   return minutes % 60 === 0 ? `every ${minutes / 60} hours` : `every ${minutes} minutes`
 }
 
-/** Databases bring schemas of their own and get a prefix for them; everything else gets one schema. */
-const DATABASES = /^(postgres|mysql|maria|mongo|sql_server|oracle|hyperdrive)/
+/**
+ * Databases bring schemas of their own and get a prefix for them, also where the host comes first (`aurora_postgres`);
+ * everything else gets one schema.
+ */
+const DATABASES = /(^|_)(postgres|mysql|maria|mongo|sql_server|oracle|hyperdrive)/
 
 export function schemaField(service: string): 'schema' | 'schema_prefix' {
   return DATABASES.test(service) ? 'schema_prefix' : 'schema'

@@ -158,7 +158,8 @@ impl Timing {
             Some(ScheduleField::Phrase(phrase)) => Schedule::from_phrase(phrase, zone),
             Some(ScheduleField::Object(object)) => {
                 let wanted = object.read(present, DEFAULT_FREQUENCY, zone)?;
-                if !fields {
+                let numbers = self.sync_frequency.is_some() || self.daily_sync_time.is_some();
+                if !numbers && self.schedule_type.is_none_or(|kind| kind == wanted.kind) {
                     return Ok(wanted);
                 }
                 // Clients send back a connection as they read it, with one of the two changed.

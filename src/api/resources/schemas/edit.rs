@@ -195,13 +195,18 @@ fn table_difference(known: &Known, name: &StreamName, update: TableUpdate) -> Ap
         let field = format!("schemas.{}.tables.{}.row_filter", name.schema, name.table);
         return Err(ApiError::unsupported(&field, remedy));
     }
+    let own = known.settings.streams.get(name);
     let mut columns = BTreeMap::new();
     for (column, update) in update.columns.unwrap_or_default() {
         if !stream.columns.iter().any(|known| known.name == column) {
             return Err(ApiError::not_found("Column", &format!("{name}.{column}")));
         }
         let ColumnUpdate { enabled, hashed, is_primary_key } = update;
-        columns.insert(column, ColumnSettings { enabled, hashed, is_primary_key, drop: None });
+        let was_off = own.and_then(|own| own.columns.get(&column)).and_then(|set| set.enabled) == Some(false);
+        // Asking for a drop while somebody else switches the column on may leave the mark behind. Who switches it off
+        // later did not ask for that.
+        let drop = (enabled == Some(false) && !was_off).then_some(false);
+        columns.insert(column, ColumnSettings { enabled, hashed, is_primary_key, drop });
     }
     let cursor_column = update.cursor_column.filter(|column| !column.is_empty());
     let TableUpdate { enabled, sync_mode, .. } = update;

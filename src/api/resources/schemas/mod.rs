@@ -84,7 +84,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(
             Method::Post,
             "/v1/connections/{connection_id}/schemas/drop-columns",
-            "Drop blocked columns at the destination", Needs::connection(Access::Edit),
+            "Drop blocked columns at the destination", Needs::connection(Access::Manage),
             handler!(drop_columns::many, DropColumns),
         )
         .details(DROPPED),

@@ -29,7 +29,7 @@ pub(super) struct ReloadBody {
 }
 
 /// What becomes of the tables' switches.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum ExcludeMode {
     /// They stay.
@@ -47,7 +47,12 @@ pub(super) async fn reload(
     body: ReloadBody,
 ) -> ApiResult<Answer<SchemaConfigBody>> {
     let connection = found(services, call).await?;
-    look(services, &connection, body.exclude_mode.unwrap_or_default()).await?;
+    let mode = body.exclude_mode.unwrap_or_default();
+    look(services, &connection, mode).await?;
+    if mode != ExcludeMode::Preserve {
+        // As after any other edit: what was switched off must not go on flowing.
+        services.syncs.restart(&connection.id).await?;
+    }
     let known = Known::load(services, connection).await?;
     Answer::new("Schema configuration has been reloaded", &SchemaConfigBody::of(&known))
 }
@@ -68,8 +73,10 @@ pub(super) async fn look(services: &Services, connection: &Connection, mode: Exc
     );
     let decided = settle(connection, &catalog, &known, &settings);
     services.control.settle_streams(&connection.id, &schemas, &decided).await?;
-    let (schemas, tables) = switches(&catalog, mode);
-    services.control.save_stream_settings(&connection.id, &schemas, &tables).await?;
+    if mode != ExcludeMode::Preserve {
+        let (schemas, tables) = switches(&catalog, mode);
+        services.control.edit_stream_settings(&connection.id, &schemas, &tables, None).await?;
+    }
     record(services, connection, &catalog, &known).await
 }
 
