@@ -38,3 +38,28 @@ fn a_run_whose_worker_died_under_a_clock_hours_ahead_goes_on_within_minutes_of_t
         assert_eq!(run.state, "SUCCESSFUL", "{point:?}: {run:?}");
     }
 }
+
+#[test]
+fn i9_an_object_whose_worker_died_does_not_ring_without_pause_until_another_one_comes() {
+    let _ledger = ledger::install();
+    let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+    let connection = finish(define(&world, "d1"), PATIENCE);
+    sync_until(&world, &connection, FaultPoint::AfterLease);
+    world.0.queue.borrow_mut().clear();
+    world.advance(2 * MINUTE);
+    // The lease is over, and the queue is so long that nobody comes for five minutes.
+    let until = world.0.now.get() + 5 * MINUTE;
+    let mut rings = 0;
+    loop {
+        world.fire_alarms();
+        let next = *world.0.alarms.borrow().values().next().unwrap();
+        // As the object sets an alarm that is due already.
+        world.advance((next - world.0.now.get()).max(50_000));
+        if world.0.now.get() >= until {
+            break;
+        }
+        rings += 1;
+    }
+    assert!(rings < 10, "{rings} rings");
+    assert!(!world.0.queue.borrow().is_empty());
+}

@@ -265,11 +265,11 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// The next moment at which time alone changes what can be done.
+    /// The next moment at which time alone changes what can be done. A lease that is over is none: its order waits for a worker.
     pub(super) fn next_deadline(&self, now: i64) -> Result<Option<i64>> {
         let rows = self.sql.exec(
-            "SELECT MIN(CASE state WHEN 'leased' THEN lease_until ELSE not_before END) FROM orders \
-             WHERE state = 'leased' OR (state = 'pending' AND not_before > ?1)",
+            "SELECT MIN(at) FROM (SELECT CASE state WHEN 'leased' THEN lease_until ELSE not_before END AS at \
+             FROM orders WHERE state <> 'done') WHERE at > ?1",
             &[now.into()],
         )?;
         match rows.first().and_then(|row| row.first()) {
