@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::table::{LoadMode, TableSchema};
 use fivetran_do::core::types::ColumnType;
-use fivetran_do::destinations::{Destination, Dropped, TableLoad};
+use fivetran_do::destinations::{Destination, Dropped, Publishing, TableLoad};
 use serde_json::json;
 
 use crate::harness::*;
@@ -143,4 +143,20 @@ fn i8_a_column_switched_on_again_before_the_full_load_keeps_what_changes_brought
     let script = script.replace("SELECT * EXCLUDE", "SELECT secret, * EXCLUDE");
     let secrets: Vec<_> = duckdb(&script).into_iter().map(|row| row[0].clone().unwrap()).collect();
     assert_eq!(secrets, ["s3cret-1", "s3cret-2"]);
+}
+
+#[test]
+fn changes_that_come_between_a_drop_and_its_full_load_ask_for_that_load() {
+    let (_, destination) = lake();
+    loaded(&*destination);
+    let second = load(orders(), 2, LoadMode::Incremental);
+    block_on(destination.prepare(&second)).unwrap();
+    dropped(&*destination, &second, &["secret"]);
+    let publish = |load: &TableLoad| {
+        block_on(destination.prepare(load)).unwrap();
+        block_on(destination.publish(load, &[], fence(load, 1))).unwrap()
+    };
+    assert!(matches!(publish(&load(orders(), 3, LoadMode::Incremental)), Publishing::Crowded(_)));
+    assert!(matches!(publish(&load(orders(), 4, LoadMode::Full)), Publishing::Done(_)));
+    assert!(matches!(publish(&load(orders(), 5, LoadMode::Incremental)), Publishing::Done(_)));
 }

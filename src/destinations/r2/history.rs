@@ -75,11 +75,12 @@ impl History {
         next
     }
 
-    /// Whether the loads that the part is of brought that column.
-    pub(super) fn holds(&self, part: &Part, column: &str) -> bool {
+    /// Columns of the part that were dropped, by the names they had.
+    pub(super) fn dropped_of(&self, part: &Part) -> Vec<&str> {
         let load = load_of(&part.path);
         let era = self.columns_since.iter().rev().find(|era| load.is_some_and(|load| era.load <= load));
-        era.is_none_or(|era| era.column(column).is_some())
+        let columns = era.into_iter().flat_map(|era| &era.columns);
+        columns.filter_map(|column| column.name.strip_prefix(DROPPED)).collect()
     }
 
     /// Number of the first of the loads that brought the same columns as this one, with no other in between. Files alone do not

@@ -219,12 +219,12 @@ impl Manifest {
         next
     }
 
-    /// Whether what the part holds under that name, if anything, is of the table's column: of one that was dropped it is not,
-    /// whatever was made in its name since.
-    pub(super) fn holds(&self, part: &Part, column: &str) -> bool {
+    /// Columns that were dropped, of which the part may hold values. Those are not of the table's column of that name, if there
+    /// is one again.
+    pub(super) fn dropped_of(&self, part: &Part) -> Vec<&str> {
         match &self.history {
-            Some(history) => history.holds(part, column),
-            None => !self.dropped.contains(column),
+            Some(history) => history.dropped_of(part),
+            None => self.dropped.iter().map(String::as_str).collect(),
         }
     }
 

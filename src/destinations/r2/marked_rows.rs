@@ -130,10 +130,12 @@ impl<'a> MarkedRows<'a> {
         };
         let old = reader.schema();
         // The values of columns that were dropped go with the old parts.
-        let held: Vec<&str> = old.arrow.fields().iter().map(|field| field.name().as_str()).collect();
-        let held: Vec<&str> = held.into_iter().filter(|name| self.current.holds(part, name)).collect();
-        let schema = marked_schema(&old, &held, self.mark, &self.table)?;
-        let mut batches = reader.read(Some(&held), None, Some(selection(rows)))?;
+        let dropped = self.current.dropped_of(part);
+        let names = old.arrow.fields().iter().map(|field| field.name().as_str());
+        let others = || names.filter(|name| !dropped.contains(name)).collect::<Vec<_>>();
+        let others = (!dropped.is_empty()).then(others);
+        let schema = marked_schema(&old, &dropped, self.mark, &self.table)?;
+        let mut batches = reader.read(others.as_deref(), None, Some(selection(rows)))?;
         let mut copied = 0;
         loop {
             let batch = match batches.next().await {
@@ -245,7 +247,7 @@ pub(super) fn selection(rows: &[RowAt]) -> RowSelection {
 /// The schema of a part with marked rows. Of a history it is the load's, of which all its parts are. Otherwise the old
 /// part's, without columns that were dropped and those of another sync mode, and with the one for the mark; but a column that is text by now is
 /// text here, because readers would take the text of newer parts for the JSON or the bytes of this one.
-fn marked_schema(old: &FileSchema, held: &[&str], mark: Mark, table: &TableSchema) -> Result<FileSchema> {
+fn marked_schema(old: &FileSchema, dropped: &[&str], mark: Mark, table: &TableSchema) -> Result<FileSchema> {
     if mark == Mark::Inactive {
         return FileSchema::of(table);
     }
@@ -255,7 +257,7 @@ fn marked_schema(old: &FileSchema, held: &[&str], mark: Mark, table: &TableSchem
         let column = table.column(field.name());
         match field.name().as_str() {
             START | END | ACTIVE | DELETED => {}
-            name if column.is_none() || !held.contains(&name) => {}
+            name if column.is_none() || dropped.contains(&name) => {}
             name if column.is_some_and(|column| column.column_type == ColumnType::String)
                 && stored.get_physical_type() == PhysicalType::BYTE_ARRAY =>
             {

@@ -73,10 +73,12 @@ pub(super) async fn publish(request: PublishRequest<'_>) -> Result<Publishing> {
     Err(manifests.contended())
 }
 
-/// Changes that make a manifest so long are followed by a full load, which begins it anew. A history never begins anew.
+/// Changes that make a manifest so long are followed by a full load, which begins it anew. A history never begins anew. So are
+/// changes that came between a drop of columns and the full load that it needs: whoever dropped them had lost its run by then.
 fn outcome(manifest: &Manifest, receipt: TableReceipt) -> Publishing {
     let changes = manifest.published.as_ref().is_some_and(|last| last.mode == LoadMode::Incremental);
-    if changes && manifest.history.is_none() && manifest.parts.len() >= MOST_PARTS {
+    let due = manifest.parts.len() >= MOST_PARTS || !manifest.dropped.is_empty();
+    if changes && manifest.history.is_none() && due {
         Publishing::Crowded(receipt)
     } else {
         Publishing::Done(receipt)

@@ -154,8 +154,9 @@ impl Scan<'_> {
     fn conform(&self, part: &Part, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut lenient = self.table.clone();
         lenient.columns.iter_mut().for_each(|column| column.nullable = true);
-        let held = |name: &String| batch.column_by_name(name).filter(|_| self.manifest.holds(part, name));
-        let columns = lenient.columns.iter().map(|column| match held(&column.name) {
+        let dropped = self.manifest.dropped_of(part);
+        let there = |name: &str| batch.column_by_name(name).filter(|_| !dropped.contains(&name));
+        let columns = lenient.columns.iter().map(|column| match there(&column.name) {
             Some(array) => conform(array, column.column_type),
             None => Ok(new_null_array(&column.column_type.arrow(), batch.num_rows())),
         });
