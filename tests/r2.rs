@@ -14,6 +14,8 @@ mod history;
 mod loads;
 #[path = "r2/merging.rs"]
 mod merging;
+#[path = "r2/mixed.rs"]
+mod mixed;
 #[path = "r2/model.rs"]
 mod model;
 #[path = "r2/readers.rs"]

@@ -98,7 +98,8 @@ pub trait ChunkWriter {
 pub enum Publishing {
     /// The table is published.
     Done(TableReceipt),
-    /// It is published too, and consists of so many pieces by now that the next load must be a full one.
+    /// It is published too, and the next load must be a full one: it consists of so many pieces by now, or they hold values of
+    /// columns that were dropped.
     Crowded(TableReceipt),
     /// A step is done, and there are more.
     GoesOn,

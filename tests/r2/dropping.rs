@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use fivetran_do::core::ErrorKind;
 use fivetran_do::core::table::{LoadMode, TableSchema};
 use fivetran_do::core::types::ColumnType;
-use fivetran_do::destinations::{Destination, Dropped, TableLoad};
+use fivetran_do::destinations::{Destination, Dropped, Publishing, TableLoad};
 use serde_json::json;
 
 use crate::harness::*;
@@ -92,4 +92,71 @@ fn i4_a_run_that_is_over_drops_nothing() {
     let error = block_on(destination.drop_columns(&old, &["secret".to_owned()])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert!(columns(&bucket).contains(&"secret".to_owned()));
+}
+
+#[test]
+fn a_column_made_anew_before_the_full_load_came_through_has_no_values_and_no_type_of_the_dropped_one() {
+    let (bucket, destination) = lake();
+    loaded(&*destination);
+    // The run that drops the column dies before it publishes, and then the column is wanted again, as a number.
+    let second = load(orders(), 2, LoadMode::Full);
+    block_on(destination.prepare(&second)).unwrap();
+    dropped(&*destination, &second, &["secret"]);
+    let mut again = wide();
+    again.columns[2].column_type = ColumnType::Long;
+    let third = load(again, 3, LoadMode::Full);
+    let rows: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![1])),
+        Arc::new(StringArray::from(vec!["a"])),
+        Arc::new(Int64Array::from(vec![7])),
+    ];
+    block_on(run(&*destination, &third, &[vec![batch(&third, rows)]])).unwrap();
+    let script = documented("Current state", &on_disk(&bucket, "anew"));
+    let script = script.replace("SELECT * EXCLUDE", "SELECT typeof(secret), secret, * EXCLUDE");
+    let values: Vec<_> = duckdb(&script).into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let long = Some("BIGINT".to_owned());
+    assert_eq!(values, [(long.clone(), Some("7".to_owned())), (long, None)]);
+}
+
+#[test]
+fn to_drop_what_the_table_never_had_is_no_reason_to_read_it_anew() {
+    let (_, destination) = lake();
+    loaded(&*destination);
+    let next = load(wide(), 2, LoadMode::Incremental);
+    block_on(destination.prepare(&next)).unwrap();
+    assert_eq!(dropped(&*destination, &next, &["nowhere"]), Dropped::Whole);
+}
+
+#[test]
+fn i8_a_column_switched_on_again_before_the_full_load_keeps_what_changes_brought_since() {
+    let (bucket, destination) = lake();
+    loaded(&*destination);
+    // The worker dies before the cursor is forgotten, and the person changes their mind.
+    let second = load(orders(), 2, LoadMode::Incremental);
+    block_on(destination.prepare(&second)).unwrap();
+    dropped(&*destination, &second, &["secret"]);
+    let third = load(wide(), 3, LoadMode::Incremental);
+    block_on(run(&*destination, &third, &[vec![wide_rows(&third)]])).unwrap();
+    let fourth = load(wide(), 4, LoadMode::Full);
+    block_on(run(&*destination, &fourth, &[])).unwrap();
+    let script = documented("Current state", &on_disk(&bucket, "again"));
+    let script = script.replace("SELECT * EXCLUDE", "SELECT secret, * EXCLUDE");
+    let secrets: Vec<_> = duckdb(&script).into_iter().map(|row| row[0].clone().unwrap()).collect();
+    assert_eq!(secrets, ["s3cret-1", "s3cret-2"]);
+}
+
+#[test]
+fn changes_that_come_between_a_drop_and_its_full_load_ask_for_that_load() {
+    let (_, destination) = lake();
+    loaded(&*destination);
+    let second = load(orders(), 2, LoadMode::Incremental);
+    block_on(destination.prepare(&second)).unwrap();
+    dropped(&*destination, &second, &["secret"]);
+    let publish = |load: &TableLoad| {
+        block_on(destination.prepare(load)).unwrap();
+        block_on(destination.publish(load, &[], fence(load, 1))).unwrap()
+    };
+    assert!(matches!(publish(&load(orders(), 3, LoadMode::Incremental)), Publishing::Crowded(_)));
+    assert!(matches!(publish(&load(orders(), 4, LoadMode::Full)), Publishing::Done(_)));
+    assert!(matches!(publish(&load(orders(), 5, LoadMode::Incremental)), Publishing::Done(_)));
 }

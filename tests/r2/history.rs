@@ -142,6 +142,56 @@ fn a_dropped_column_leaves_history_and_its_values_do_not_come_back_with_it() {
     }
 }
 
+/// Chunks of one person with a color.
+fn person(id: i64, name: &str, color: &str) -> BTreeMap<i64, history::Row> {
+    BTreeMap::from([(id, [Some(name.to_owned()), Some(color.to_owned())])])
+}
+
+/// A history with colors, in many small parts, whose colors were dropped by a sync that brought nothing.
+fn without_colors(parts: u64) -> (Rc<MemoryBucket>, Box<dyn Destination>) {
+    let (bucket, destination) = lake();
+    for number in 1..=parts {
+        let full = number == 1;
+        let chunks = vec![person(number as i64, "Ada", "s3cret")];
+        play(&bucket, &*destination, number, &Sync { full, color: true, torn: false, chunks });
+    }
+    let sync = Sync { full: false, color: false, torn: false, chunks: Vec::new() };
+    let load = load_of(parts + 1, &sync);
+    block_on(destination.prepare(&load)).unwrap();
+    block_on(destination.drop_columns(&load, &["color".to_owned()])).unwrap();
+    play(&bucket, &*destination, parts + 1, &sync);
+    (bucket, destination)
+}
+
+#[test]
+fn a_dropped_column_does_not_come_back_with_the_merge_of_parts_from_before_and_after() {
+    let (bucket, destination) = without_colors(5);
+    for number in 7..30 {
+        let chunks = vec![person(100, &format!("n{number}"), "red")];
+        play(&bucket, &*destination, number, &Sync { full: false, color: true, torn: false, chunks });
+    }
+    assert!(parts(&bucket).iter().any(|path| path.contains("merged")));
+    let versions = versions_in(&[on_disk(&bucket, "dropped")]).remove(0);
+    let of_before: Vec<_> =
+        versions.iter().filter(|(id, _)| *id < 100).map(|(_, version)| &version.0[1]).collect();
+    assert_eq!(of_before, [&None; 5]);
+    assert_eq!(versions.len(), 5 + 23);
+}
+
+#[test]
+fn a_row_that_vanishes_does_not_bring_the_values_of_a_dropped_column_back() {
+    for keys in [None, Some(2)] {
+        set_key_budget(keys);
+        let (bucket, destination) = without_colors(5);
+        let chunks = vec![person(100, "Bea", "red")];
+        play(&bucket, &*destination, 7, &Sync { full: true, color: true, torn: false, chunks });
+        for part in parts(&bucket).iter().filter(|path| path.contains("deleted")) {
+            let body = bucket.body(&format!("lake/shop/orders/{part}")).unwrap();
+            assert!(!body.windows(6).any(|bytes| bytes == b"s3cret"), "{part}");
+        }
+    }
+}
+
 /// Rows as [`Destination::scan`] gives them: what stands.
 fn standing(destination: &dyn Destination) -> BTreeMap<i64, Option<String>> {
     use arrow::array::AsArray;

@@ -12,7 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::Format;
-use super::manifest::Manifest;
+use super::layout::load_of;
+use super::manifest::{Manifest, Part};
 use crate::core::settings::TableSyncMode;
 use crate::core::table::{LoadMode, START, TableColumn};
 use crate::destinations::TableLoad;
@@ -72,6 +73,21 @@ impl History {
             }
         }
         next
+    }
+
+    /// Columns of the part that were dropped, by the names they had.
+    pub(super) fn dropped_of(&self, part: &Part) -> Vec<&str> {
+        let load = load_of(&part.path);
+        let era = self.columns_since.iter().rev().find(|era| load.is_some_and(|load| era.load <= load));
+        let columns = era.into_iter().flat_map(|era| &era.columns);
+        columns.filter_map(|column| column.name.strip_prefix(DROPPED)).collect()
+    }
+
+    /// Number of the first of the loads that brought the same columns as this one, with no other in between. Files alone do not
+    /// tell: those of a column that was dropped and of one made anew look the same.
+    pub(super) fn alike_since(&self, load: &TableLoad, number: u64) -> u64 {
+        let era = self.columns_since.last().filter(|era| era.columns == load.table.columns);
+        era.map_or(number, |era| era.load)
     }
 
     /// Loads without that column, though one before them had it: from when on, and until when.

@@ -4,6 +4,7 @@
 //! ETag it was read with, so every change is one step for readers, and of two writers one sees the other's work before
 //! its own counts. Its shape is described for readers in `docs/reading-r2.md`.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -57,6 +58,10 @@ pub(crate) struct Manifest {
     /// Columns: the newest load's first, then those that only older parts have. Only grows and widens (I8), unless a
     /// person asks for a column to be dropped.
     pub(crate) columns: Vec<TableColumn>,
+    /// Columns that were dropped and that parts hold values of, until a full load replaces those. A [`History`] knows that
+    /// of its own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) dropped: BTreeSet<String>,
     /// Key columns.
     pub(crate) primary_key: Vec<String>,
     /// The load that was published last.
@@ -139,6 +144,7 @@ impl Manifest {
             load_base: 0,
             generation: 0,
             columns: load.table.columns.clone(),
+            dropped: BTreeSet::new(),
             primary_key: load.table.primary_key.clone(),
             published: None,
             total_rows: 0,
@@ -188,6 +194,8 @@ impl Manifest {
                 .field("sync_mode")
                 .remedy("Re-sync the table"));
             }
+            // Switched on again before it came to a full load: the old values are as good as those of any other column.
+            next.dropped.retain(|name| load.table.column(name).is_none());
             next.primary_key.clone_from(&load.table.primary_key);
         }
         Ok(next)
@@ -198,13 +206,26 @@ impl Manifest {
         let mut next = self.clone();
         let goes = |name: &String| load.table.column(name).is_none() && !self.primary_key.contains(name);
         let gone: Vec<&String> = columns.iter().filter(|name| goes(name)).collect();
-        next.columns.retain(|column| !gone.contains(&&column.name));
+        let leaving = next.columns.extract_if(.., |column| gone.contains(&&column.name));
+        let leaving = leaving.map(|column| column.name).collect::<Vec<_>>();
+        if self.history.is_none() && !self.parts.is_empty() {
+            next.dropped.extend(leaving);
+        }
         next.history = self.history.as_ref().map(|history| {
             let mut history = history.without(&gone);
             history.sql = history_view::sql(&next, &history);
             history
         });
         next
+    }
+
+    /// Columns that were dropped, of which the part may hold values. Those are not of the table's column of that name, if there
+    /// is one again.
+    pub(super) fn dropped_of(&self, part: &Part) -> Vec<&str> {
+        match &self.history {
+            Some(history) => history.dropped_of(part),
+            None => self.dropped.iter().map(String::as_str).collect(),
+        }
     }
 
     /// This manifest as the load's connection takes it over; loads keep growing.
@@ -420,7 +441,7 @@ impl ManifestStore {
             let current = self.prepared().await?;
             current.manifest.load_number(load)?;
             let next = current.manifest.without(load, columns);
-            let dropped = match next.history.is_some() || next.parts.is_empty() {
+            let dropped = match next.dropped.is_empty() {
                 true => Dropped::Whole,
                 false => Dropped::UntilFullLoad,
             };

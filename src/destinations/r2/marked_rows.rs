@@ -47,6 +47,7 @@ impl Bounds {
 /// keep the types of their part, as readers expect of parts anyway, so a change of schema begins another file.
 pub(super) struct MarkedRows<'a> {
     request: &'a PublishRequest<'a>,
+    current: &'a Manifest,
     load_number: u64,
     mark: Mark,
     /// The load's table where history is kept, otherwise with the columns of old parts too.
@@ -64,7 +65,7 @@ impl<'a> MarkedRows<'a> {
     /// For rows of that manifest's parts, in parts that are numbered from `before` on, within bounds.
     pub(super) fn new(
         request: &'a PublishRequest<'a>,
-        current: &Manifest,
+        current: &'a Manifest,
         load_number: u64,
         before: usize,
         bounds: Bounds,
@@ -76,7 +77,19 @@ impl<'a> MarkedRows<'a> {
         };
         let (parts, open) = (Vec::new(), None);
         let copied = Bounds { bytes: 0, opened: 0 };
-        Self { request, load_number, mark, table, open, before, parts, newly_marked: 0, copied, bounds }
+        Self {
+            request,
+            current,
+            load_number,
+            mark,
+            table,
+            open,
+            before,
+            parts,
+            newly_marked: 0,
+            copied,
+            bounds,
+        }
     }
 
     /// True when the bounds are reached.
@@ -89,13 +102,13 @@ impl<'a> MarkedRows<'a> {
     ///
     /// # Errors
     /// An unreachable store.
-    pub(super) async fn copy(&mut self, parts: &[Part], places: &[u64]) -> Result<usize> {
+    pub(super) async fn copy(&mut self, places: &[u64]) -> Result<usize> {
         let mut done = 0;
         for of_part in places.chunk_by(|one, next| RowAt::of_place(*one).part == RowAt::of_place(*next).part)
         {
             for piece in of_part.chunks(SELECTED) {
                 let rows: Vec<RowAt> = piece.iter().copied().map(RowAt::of_place).collect();
-                let copied = self.copy_of_part(parts, &rows).await?;
+                let copied = self.copy_of_part(&rows).await?;
                 done += copied.unwrap_or(rows.len());
                 if self.is_spent() {
                     return Ok(done);
@@ -106,17 +119,23 @@ impl<'a> MarkedRows<'a> {
     }
 
     /// Copies rows of one part: how many, or `None` when it came to their end, or cannot read on.
-    async fn copy_of_part(&mut self, parts: &[Part], rows: &[RowAt]) -> Result<Option<usize>> {
+    async fn copy_of_part(&mut self, rows: &[RowAt]) -> Result<Option<usize>> {
         self.copied.opened += 1;
-        let part = rows.first().and_then(|row| parts.get(row.part as usize));
+        let part = rows.first().and_then(|row| self.current.parts.get(row.part as usize));
         let part = part.ok_or_else(|| Error::internal("a row of no part"))?;
         let reader = match PartReader::open(Rc::clone(&self.request.store), &self.request.layout, part).await
         {
             Err(error) if is_unreadable(&error) => return Ok(None),
             reader => reader?,
         };
-        let schema = marked_schema(reader.schema(), self.mark, &self.table)?;
-        let mut batches = reader.read(None, None, Some(selection(rows)))?;
+        let old = reader.schema();
+        // The values of columns that were dropped go with the old parts.
+        let dropped = self.current.dropped_of(part);
+        let names = old.arrow.fields().iter().map(|field| field.name().as_str());
+        let others = || names.filter(|name| !dropped.contains(name)).collect::<Vec<_>>();
+        let others = (!dropped.is_empty()).then(others);
+        let schema = marked_schema(&old, &dropped, self.mark, &self.table)?;
+        let mut batches = reader.read(others.as_deref(), None, Some(selection(rows)))?;
         let mut copied = 0;
         loop {
             let batch = match batches.next().await {
@@ -226,9 +245,9 @@ pub(super) fn selection(rows: &[RowAt]) -> RowSelection {
 }
 
 /// The schema of a part with marked rows. Of a history it is the load's, of which all its parts are. Otherwise the old
-/// part's, without the columns of another sync mode and with the one for the mark; but a column that is text by now is
+/// part's, without columns that were dropped and those of another sync mode, and with the one for the mark; but a column that is text by now is
 /// text here, because readers would take the text of newer parts for the JSON or the bytes of this one.
-fn marked_schema(old: FileSchema, mark: Mark, table: &TableSchema) -> Result<FileSchema> {
+fn marked_schema(old: &FileSchema, dropped: &[&str], mark: Mark, table: &TableSchema) -> Result<FileSchema> {
     if mark == Mark::Inactive {
         return FileSchema::of(table);
     }
@@ -238,8 +257,7 @@ fn marked_schema(old: FileSchema, mark: Mark, table: &TableSchema) -> Result<Fil
         let column = table.column(field.name());
         match field.name().as_str() {
             START | END | ACTIVE | DELETED => {}
-            // Dropped: its values go with the old parts.
-            _ if column.is_none() => {}
+            name if column.is_none() || dropped.contains(&name) => {}
             name if column.is_some_and(|column| column.column_type == ColumnType::String)
                 && stored.get_physical_type() == PhysicalType::BYTE_ARRAY =>
             {

@@ -8,7 +8,7 @@ use super::compact;
 use super::config::{Encoding, Format};
 use super::history;
 use super::history_view;
-use super::layout::{self, TableLayout};
+use super::layout::{self, TableLayout, load_of};
 use super::manifest::{Manifest, ManifestStore, Part, Published, SWAP_TRIES, Versioned};
 use super::sweep;
 use super::vanished::{self, CarriedOver, Vanished};
@@ -73,10 +73,12 @@ pub(super) async fn publish(request: PublishRequest<'_>) -> Result<Publishing> {
     Err(manifests.contended())
 }
 
-/// Changes that make a manifest so long are followed by a full load, which begins it anew. A history never begins anew.
+/// Changes that make a manifest so long are followed by a full load, which begins it anew. A history never begins anew. So are
+/// changes that came between a drop of columns and the full load that it needs: whoever dropped them had lost its run by then.
 fn outcome(manifest: &Manifest, receipt: TableReceipt) -> Publishing {
     let changes = manifest.published.as_ref().is_some_and(|last| last.mode == LoadMode::Incremental);
-    if changes && manifest.history.is_none() && manifest.parts.len() >= MOST_PARTS {
+    let due = manifest.parts.len() >= MOST_PARTS || !manifest.dropped.is_empty();
+    if changes && manifest.history.is_none() && due {
         Publishing::Crowded(receipt)
     } else {
         Publishing::Done(receipt)
@@ -142,7 +144,11 @@ async fn appended(
     let (written, grew) = (rows_of(&parts), !parts.is_empty());
     next.parts.extend(parts);
     let mut replaced = Vec::new();
-    if grew && let Some((merged, count)) = compact::merge(request, &next.parts, load_number).await? {
+    // Parts of before a column was dropped stay apart from those that have one of its name since.
+    let since = current.history.as_ref().map_or(0, |history| history.alike_since(request.load, load_number));
+    let apart = next.parts.partition_point(|part| load_of(&part.path).is_some_and(|load| load < since));
+    let alike = next.parts.get(apart..).unwrap_or_default();
+    if grew && let Some((merged, count)) = compact::merge(request, alike, load_number).await? {
         replaced = next.parts.split_off(next.parts.len().saturating_sub(count));
         next.parts.push(merged);
     }
@@ -197,6 +203,7 @@ fn begin_anew(next: &mut Manifest, load: &TableLoad, format: Format) {
     next.primary_key.clone_from(&load.table.primary_key);
     next.generation = next.generation.saturating_add(1);
     next.history = None;
+    next.dropped.clear();
     let table = next.table_schema();
     let carried: HashSet<&str> = table.carried().map(|column| column.name.as_str()).collect();
     next.columns

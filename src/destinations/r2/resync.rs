@@ -201,7 +201,7 @@ impl<'a> Work<'a> {
             fetched += stretch.fetched();
             let entries = stretch.clone().into_entries();
             let places: Vec<u64> = entries.iter().map(|entry| entry.place()).collect();
-            let done = marked.copy(&old.parts, &places).await?;
+            let done = marked.copy(&places).await?;
             let last = done.checked_sub(1).and_then(|last| entries.get(last));
             let last = last.ok_or_else(|| Error::internal("rows to copy, and none was"))?;
             stretch.take(&mut self.progress.gone, Some(last));

@@ -145,16 +145,18 @@ impl Scan<'_> {
         let groups = self.bounds.groups(reader.metadata(), &self.manifest.primary_key);
         let mut batches = reader.read(Some(&wanted), Some(groups), Some(selection(rows)))?;
         while let Some(batch) = batches.next().await? {
-            visit(&self.conform(&batch)?)?;
+            visit(&self.conform(part, &batch)?)?;
         }
         Ok(())
     }
 
     /// The batch with the table's columns and types. A column its part does not have is NULL, as readers take it.
-    fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    fn conform(&self, part: &Part, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut lenient = self.table.clone();
         lenient.columns.iter_mut().for_each(|column| column.nullable = true);
-        let columns = lenient.columns.iter().map(|column| match batch.column_by_name(&column.name) {
+        let dropped = self.manifest.dropped_of(part);
+        let there = |name: &str| batch.column_by_name(name).filter(|_| !dropped.contains(&name));
+        let columns = lenient.columns.iter().map(|column| match there(&column.name) {
             Some(array) => conform(array, column.column_type),
             None => Ok(new_null_array(&column.column_type.arrow(), batch.num_rows())),
         });

@@ -166,7 +166,7 @@ async fn in_memory(
     let places: Vec<u64> = gone.iter().map(|entry| entry.place()).collect();
     drop(gone);
     let mut marked = MarkedRows::new(request, current, load_number, 0, Bounds::NONE);
-    marked.copy(&current.parts, &places).await?;
+    marked.copy(&places).await?;
     let (parts, newly_deleted) = marked.finish().await?;
     Ok(Some(CarriedOver::Whole(Vanished { parts, newly_deleted, live_rows, unreadable })))
 }
