@@ -480,6 +480,7 @@ fn deleting_a_connection_tells_the_engine_and_forgets_its_history() {
     let deleted = world.delete(&format!("/v1/connections/{id}"));
     assert!(deleted.json["message"].as_str().unwrap().contains("has been deleted"));
     assert_eq!(world.syncs.taken(), ["cancel", "forget"]);
+    world.complete_deletion(&id);
     assert!(!world.db.dump().contains(&id));
     for (method, path) in [
         ("GET", ""),

@@ -240,6 +240,14 @@ impl World {
         world
     }
 
+    /// What the sweep does an hour after the deletion of a connection, when its objects have been asked once more.
+    pub fn complete_deletion(&self, connection: &str) {
+        let control = &self.services.control;
+        let kept = block_on(control.deleted_connections(i64::MAX, 1_000)).unwrap();
+        assert!(kept.iter().any(|id| id == connection), "nobody remembers to ask the objects again");
+        block_on(control.deletion_is_complete(connection)).unwrap();
+    }
+
     /// The same database behind other vault keys.
     pub fn with_vault_keys(&self, keys: &str) -> Self {
         Self {
