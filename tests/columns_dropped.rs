@@ -65,9 +65,7 @@ fn has_extra(world: &World, destination: &str) -> bool {
 fn world_with_a_blocked_column(destination: &str) -> (World, String) {
     let ledger = ledger::install();
     ledger.borrow_mut().wide = true;
-    let transaction = ledger.borrow_mut().begin();
-    (0..5).for_each(|id| ledger.borrow_mut().write(transaction, id, "v".into()));
-    ledger.borrow_mut().commit(transaction);
+    ledger.borrow_mut().transact(0..5, "v");
     let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
     let connection = finish(define(&world, destination), PATIENCE);
     synced(&world, &connection);

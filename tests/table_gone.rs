@@ -91,12 +91,7 @@ fn restore(world: &World, backup: Backup) {
 fn i2_a_table_that_was_set_back_to_an_older_state_is_read_in_full_whatever_its_cursor_says() {
     for destination in ["d1", "r2"] {
         let ledger = ledger::install();
-        let write = |ids: std::ops::Range<i64>, value: &str| {
-            let mut ledger = ledger.borrow_mut();
-            let transaction = ledger.begin();
-            ids.for_each(|id| ledger.write(transaction, id, value.into()));
-            ledger.commit(transaction);
-        };
+        let write = |ids, value| ledger.borrow_mut().transact(ids, value);
         let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
         let connection = finish(define(&world, destination), PATIENCE);
         write(0..5, "old");
@@ -119,12 +114,7 @@ fn i2_a_table_that_was_set_back_to_an_older_state_is_read_in_full_whatever_its_c
 fn i2_a_table_that_is_gone_at_the_destination_is_read_in_full_whatever_its_cursor_says() {
     for destination in ["d1", "r2"] {
         let ledger = ledger::install();
-        let write = |ids: std::ops::Range<i64>, value: &str| {
-            let mut ledger = ledger.borrow_mut();
-            let transaction = ledger.begin();
-            ids.for_each(|id| ledger.write(transaction, id, value.into()));
-            ledger.commit(transaction);
-        };
+        let write = |ids, value| ledger.borrow_mut().transact(ids, value);
         let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
         let connection = finish(define(&world, destination), PATIENCE);
         write(0..5, "old");
@@ -143,12 +133,7 @@ fn i2_a_table_that_is_gone_at_the_destination_is_read_in_full_whatever_its_curso
 #[test]
 fn a_table_of_too_many_parts_is_read_in_full_by_the_next_sync_and_has_few_again() {
     let ledger = ledger::install();
-    let write = |value: &str| {
-        let mut ledger = ledger.borrow_mut();
-        let transaction = ledger.begin();
-        (0..2).for_each(|id| ledger.write(transaction, id, value.into()));
-        ledger.commit(transaction);
-    };
+    let write = |value| ledger.borrow_mut().transact(0..2, value);
     let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
     let connection = finish(define(&world, "r2"), PATIENCE);
     write("first");

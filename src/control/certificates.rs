@@ -8,8 +8,7 @@ use crate::core::certificate::Certificate;
 use crate::ports::Statement;
 
 /// `id` and `created_at` are what pages go by.
-const SELECT: &str = "SELECT hash AS id, der, validated_by, validated_at AS created_at FROM certificates \
-    WHERE connection_id = ?4";
+const SELECT: &str = "SELECT hash AS id, der, validated_by, validated_at AS created_at FROM certificates";
 
 /// A certificate, and who approved it.
 #[derive(Clone, Debug)]
@@ -52,7 +51,8 @@ impl ControlPlane {
         connection_id: &str,
         page: &Page,
     ) -> Result<Listing<ApprovedCertificate>> {
-        self.page_of(SELECT, vec![connection_id.into()], page, read).await
+        let select = format!("{SELECT} WHERE connection_id = ?4");
+        self.page_of(&select, vec![connection_id.into()], page, read).await
     }
 
     /// The approval of that hash.
@@ -60,8 +60,7 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn certificate(&self, connection_id: &str, hash: &str) -> Result<Option<ApprovedCertificate>> {
-        let sql = "SELECT hash AS id, der, validated_by, validated_at AS created_at FROM certificates \
-            WHERE connection_id = ?1 AND hash = ?2";
+        let sql = format!("{SELECT} WHERE connection_id = ?1 AND hash = ?2");
         let found = self.db.query(Statement::new(sql, vec![connection_id.into(), hash.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }

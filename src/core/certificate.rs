@@ -123,20 +123,20 @@ impl Fields {
     /// `Certificate ::= SEQUENCE { TBSCertificate, … }` of RFC 5280, as far as the public key.
     fn of(der: &[u8]) -> Option<Self> {
         let mut whole = Der(der);
-        let mut certificate = Der(whole.expect(SEQUENCE)?);
+        let mut certificate = Der(whole.tagged(SEQUENCE)?);
         if !whole.0.is_empty() {
             return None;
         }
-        let mut fields = Der(certificate.expect(SEQUENCE)?);
+        let mut fields = Der(certificate.tagged(SEQUENCE)?);
         if fields.0.first() == Some(&VERSION) {
             fields.next()?;
         }
         let (_serial_number, _algorithm) = (fields.next()?, fields.next()?);
-        let issuer = name(fields.expect(SEQUENCE)?)?;
+        let issuer = name(fields.tagged(SEQUENCE)?)?;
         let _validity = fields.next()?;
-        let subject = name(fields.expect(SEQUENCE)?)?;
+        let subject = name(fields.tagged(SEQUENCE)?)?;
         let before = fields.0;
-        fields.expect(SEQUENCE)?;
+        fields.tagged(SEQUENCE)?;
         let public_key = before.get(..before.len().checked_sub(fields.0.len())?)?.to_vec();
         Some(Self { subject, issuer, public_key })
     }
@@ -147,10 +147,10 @@ fn name(rdns: &[u8]) -> Option<String> {
     let mut parts = Vec::new();
     let mut rdns = Der(rdns);
     while !rdns.0.is_empty() {
-        let mut attributes = Der(rdns.expect(SET)?);
+        let mut attributes = Der(rdns.tagged(SET)?);
         while !attributes.0.is_empty() {
-            let mut attribute = Der(attributes.expect(SEQUENCE)?);
-            let kind = attribute.expect(OBJECT_ID)?;
+            let mut attribute = Der(attributes.tagged(SEQUENCE)?);
+            let kind = attribute.tagged(OBJECT_ID)?;
             let (_, value) = attribute.next()?;
             let label = match kind {
                 [0x55, 4, 3] => "CN",
@@ -190,7 +190,7 @@ impl<'a> Der<'a> {
     }
 
     /// Content of the next element, which has that tag.
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+    fn tagged(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
     }
 }

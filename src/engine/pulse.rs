@@ -3,17 +3,12 @@
 use std::cell::{Cell, RefCell};
 
 use crate::core::fault_point::FaultPoint;
-use crate::core::limits::LEASE_MS;
 use crate::core::run::{Counts, Fence};
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
 use super::protocol::{RunSpec, SelectedStream, SyncRequest};
 use super::turn::{self, Turn};
-
-/// A silent order beats this often: three beats may be lost before the lease is.
-const SILENT_BEAT_MS: u64 = 22_000;
-const _: () = assert!(SILENT_BEAT_MS * 4 < LEASE_MS.unsigned_abs());
 
 /// Progress is worth a call this often, in milliseconds: fresh enough for a person who watches.
 const PROGRESS_MS: i64 = 2_000;
@@ -68,7 +63,7 @@ impl<'a> Pulse<'a> {
     /// late changes, a publish). Ends only when the lease is lost, with that error.
     pub(super) async fn keep_alive(&self) -> Error {
         loop {
-            self.engine.ports.timer.sleep_ms(SILENT_BEAT_MS).await;
+            self.engine.ports.timer.sleep_ms(turn::BEAT_MS).await;
             if let Err(error) = self.beat(None).await {
                 return error;
             }

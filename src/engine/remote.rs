@@ -39,10 +39,27 @@ impl RemoteSyncs {
     }
 
     async fn runs(&self, connection_id: &str) -> Result<(Option<RunSpec>, Option<RunSpec>)> {
-        match self.engine.actors.connector(connection_id, ConnectorRequest::Runs).await? {
+        self.engine.runs(connection_id).await
+    }
+}
+
+impl Engine {
+    /// The live run and the newest one.
+    async fn runs(&self, connection_id: &str) -> Result<(Option<RunSpec>, Option<RunSpec>)> {
+        match self.actors.connector(connection_id, ConnectorRequest::Runs).await? {
             ConnectorReply::Runs { live, last } => Ok((live, last)),
             _ => Err(unexpected("ConnectorDO")),
         }
+    }
+
+    /// Has the objects of a connection that has no live run forget it.
+    pub(super) async fn forget(&self, connection_id: &str) -> Result<()> {
+        let (_, last) = self.runs(connection_id).await?;
+        if let Some(last) = last {
+            self.actors.sync(&last.run_id, SyncRequest::Forget).await?;
+        }
+        self.actors.connector(connection_id, ConnectorRequest::Forget).await?;
+        Ok(())
     }
 }
 
@@ -123,12 +140,7 @@ impl SyncControl for RemoteSyncs {
 
     async fn forget(&self, connection_id: &str) -> Result<()> {
         self.cancel(connection_id).await?;
-        let (_, last) = self.runs(connection_id).await?;
-        if let Some(last) = last {
-            self.engine.actors.sync(&last.run_id, SyncRequest::Forget).await?;
-        }
-        self.engine.actors.connector(connection_id, ConnectorRequest::Forget).await?;
-        Ok(())
+        self.engine.forget(connection_id).await
     }
 
     async fn forget_destination(&self, destination_id: &str) -> Result<()> {

@@ -8,10 +8,7 @@ use crate::core::run::Effort;
 use crate::core::{Error, ErrorKind, Result};
 
 use super::Engine;
-use super::protocol::{
-    Conclusion, ConnectorReply, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest,
-};
-use super::remote::unexpected;
+use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
 use super::sync_control::{RunProgress, Trigger};
 
 /// Connections claimed by one statement, and sent to the queue before the next is claimed.
@@ -112,12 +109,7 @@ impl Engine {
     async fn forget_deleted(&self, now: i64) -> Result<()> {
         let before = now.saturating_sub(DELETED_FOR_MICROS);
         for id in self.control.deleted_connections(before, MOST_FORGOTTEN).await? {
-            let runs = self.actors.connector(&id, ConnectorRequest::Runs).await?;
-            let ConnectorReply::Runs { last, .. } = runs else { return Err(unexpected("ConnectorDO")) };
-            if let Some(last) = last {
-                self.actors.sync(&last.run_id, SyncRequest::Forget).await?;
-            }
-            self.actors.connector(&id, ConnectorRequest::Forget).await?;
+            self.forget(&id).await?;
             self.control.deletion_is_complete(&id).await?;
         }
         Ok(())

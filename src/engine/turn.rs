@@ -21,8 +21,8 @@ const LOOK_MS: u64 = 10;
 /// A turn not extended for this long belongs to an event the platform killed without running destructors.
 const LOST_AFTER_MS: i64 = LEASE_MS;
 
-/// A mover that has nothing else to beat for says this often that it is alive: three beats may be lost before its turn is.
-const BEAT_MS: u64 = 22_000;
+/// Who is silent beats this often: three beats may be lost before a turn is, or a lease.
+pub(super) const BEAT_MS: u64 = 22_000;
 const _: () = assert!(BEAT_MS * 4 < LOST_AFTER_MS.unsigned_abs());
 
 /// A waiting worker that did not look for this long was killed while it waited. Far above [`LOOK_MS`], because a mover of

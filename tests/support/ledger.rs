@@ -98,6 +98,13 @@ impl Ledger {
         }
     }
 
+    /// Writes the rows in a transaction of their own.
+    pub fn transact(&mut self, ids: std::ops::Range<i64>, value: &str) {
+        let transaction = self.begin();
+        ids.for_each(|id| self.write(transaction, id, value.to_owned()));
+        self.commit(transaction);
+    }
+
     pub fn delete(&mut self, id: i64) {
         self.rows.remove(&id);
     }

@@ -24,10 +24,9 @@ use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::config::Encoding;
-use super::encoder::Encoder;
 use super::layout;
 use super::manifest::{Part, PartKind};
-use super::parquet_encoder::{FileSchema, ParquetEncoder};
+use super::parquet_encoder::FileSchema;
 use super::parquet_reader::PartReader;
 use super::part::PartWriter;
 use super::publish::PublishRequest;
@@ -58,18 +57,11 @@ pub(super) async fn merge(
     parts: &[Part],
     load_number: u64,
 ) -> Result<Option<(Part, usize)>> {
-    let Encoding::Parquet { snappy } = request.encoding else { return Ok(None) };
+    let Encoding::Parquet { .. } = request.encoding else { return Ok(None) };
     let Some((schema, count)) = alike(request, newest(parts, ripe(parts))).await? else { return Ok(None) };
     let merged = newest(parts, count);
-    let run = ("fivetran.run".to_owned(), request.load.run_id.clone());
-    let writer = PartWriter::new(
-        Rc::clone(&request.store),
-        &request.layout,
-        layout::merged_part(load_number, request.fence)?,
-        PartKind::Change,
-        Encoder::Parquet(Box::new(ParquetEncoder::new(schema, snappy, vec![run]))),
-        request.encoding,
-    );
+    let path = layout::merged_part(load_number, request.fence)?;
+    let writer = PartWriter::of_rows_there(request, path, PartKind::Change, schema);
     match copy(request, merged, writer).await {
         Ok(part) => Ok(part.map(|part| (part, count))),
         Err(error) if is_unreadable(&error) => Ok(None),
@@ -106,8 +98,7 @@ async fn alike(request: &PublishRequest<'_>, parts: &[Part]) -> Result<Option<(F
         };
         let schema = reader.schema();
         bytes = bytes.saturating_add(decoded_bytes(reader.metadata()));
-        let fits = |common: &FileSchema| common.parquet.root_schema() == schema.parquet.root_schema();
-        if bytes > MOST_DECODED || common.as_ref().is_some_and(|common| !fits(common)) {
+        if bytes > MOST_DECODED || common.as_ref().is_some_and(|common| !common.is_like(&schema)) {
             break;
         }
         common.get_or_insert(schema);

@@ -49,9 +49,6 @@ pub(super) struct KeyScan<'a> {
 
 impl<'a> KeyScan<'a> {
     /// Over the parts of the manifest and the new ones, with hashes of that seed.
-    ///
-    /// # Errors
-    /// [`Internal`](crate::core::ErrorKind::Internal) for a key type that cannot be hashed.
     pub(super) fn new(
         request: &'a PublishRequest<'a>,
         current: &'a Manifest,
@@ -74,8 +71,8 @@ impl<'a> KeyScan<'a> {
         }
     }
 
-    /// Reads on from there until there are `room` entries, or as many parts were opened as an order should at once. Places count the parts as positions do. Old parts that cannot be
-    /// read are noted and left out.
+    /// Reads on from there until there are `room` entries, or as many parts were opened as an order should at once. Places
+    /// count the parts as positions do. Old parts that cannot be read are noted and left out.
     ///
     /// # Errors
     /// An unreachable store, or a new part that is gone or damaged.

@@ -11,12 +11,10 @@ use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::basic::{LogicalType, Repetition, Type as PhysicalType};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
-use super::config::Encoding;
-use super::encoder::Encoder;
 use super::key_hash::RowAt;
 use super::layout;
 use super::manifest::{Manifest, Part, PartKind};
-use super::parquet_encoder::{FileSchema, ParquetEncoder};
+use super::parquet_encoder::FileSchema;
 use super::parquet_reader::PartReader;
 use super::part::PartWriter;
 use super::publish::PublishRequest;
@@ -184,24 +182,13 @@ impl<'a> MarkedRows<'a> {
     }
 
     async fn writer(&mut self, schema: &FileSchema) -> Result<&mut PartWriter> {
-        let fits = |open: &FileSchema| open.parquet.root_schema() == schema.parquet.root_schema();
-        if !self.open.as_ref().is_some_and(|(open, _)| fits(open)) {
+        if !self.open.as_ref().is_some_and(|(open, _)| open.is_like(schema)) {
             self.close().await?;
         }
         if self.open.is_none() {
             let number = position(self.before.saturating_add(self.parts.len()) as u64)?;
             let path = layout::deleted_part(self.load_number, number, self.request.fence)?;
-            let snappy = matches!(self.request.encoding, Encoding::Parquet { snappy: true });
-            let run = ("fivetran.run".to_owned(), self.request.load.run_id.clone());
-            let encoder = Encoder::Parquet(Box::new(ParquetEncoder::new(schema.clone(), snappy, vec![run])));
-            let writer = PartWriter::new(
-                Rc::clone(&self.request.store),
-                &self.request.layout,
-                path,
-                PartKind::Deleted,
-                encoder,
-                self.request.encoding,
-            );
+            let writer = PartWriter::of_rows_there(self.request, path, PartKind::Deleted, schema.clone());
             self.open = Some((schema.clone(), writer));
         }
         let open = self.open.as_mut().map(|(_, writer)| writer);

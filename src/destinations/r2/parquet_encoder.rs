@@ -64,6 +64,11 @@ pub(super) struct FileSchema {
 }
 
 impl FileSchema {
+    /// Whether batches of the one fit files of the other.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.parquet.root_schema() == other.parquet.root_schema()
+    }
+
     /// The schema of a table's parts: what Arrow implies, and JSON columns marked as JSON. The crate does that itself
     /// only with a feature that pulls in more than this needs.
     ///

@@ -8,6 +8,8 @@ use super::config::Encoding;
 use super::encoder::Encoder;
 use super::layout::TableLayout;
 use super::manifest::{Part, PartKind};
+use super::parquet_encoder::{FileSchema, ParquetEncoder};
+use super::publish::PublishRequest;
 use super::upload::Upload;
 use crate::core::{Error, ErrorKind, Result};
 use crate::ports::ObjectStore;
@@ -33,6 +35,19 @@ impl PartWriter {
     ) -> Self {
         let upload = Upload::new(store, layout.key(&path), encoding.content_type());
         Self { encoder, upload, path, kind, rows: 0 }
+    }
+
+    /// A Parquet part of rows that other parts have, which carries the run it is of.
+    pub(super) fn of_rows_there(
+        request: &PublishRequest<'_>,
+        path: String,
+        kind: PartKind,
+        schema: FileSchema,
+    ) -> Self {
+        let snappy = matches!(request.encoding, Encoding::Parquet { snappy: true });
+        let run = ("fivetran.run".to_owned(), request.load.run_id.clone());
+        let encoder = Encoder::Parquet(Box::new(ParquetEncoder::new(schema, snappy, vec![run])));
+        Self::new(Rc::clone(&request.store), &request.layout, path, kind, encoder, request.encoding)
     }
 
     /// Rows taken so far.

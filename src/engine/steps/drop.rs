@@ -8,9 +8,7 @@ use crate::core::fault_point::FaultPoint;
 use crate::core::{ErrorKind, Result};
 use crate::destinations::{Dropped, TableLoad};
 use crate::engine::Engine;
-use crate::engine::protocol::{
-    ConnectorRequest, DestinationReply, DestinationRequest, RunSpec, SelectedStream,
-};
+use crate::engine::protocol::{DestinationReply, DestinationRequest, RunSpec, SelectedStream};
 use crate::engine::remote::unexpected;
 
 impl Engine {
@@ -60,9 +58,7 @@ impl Engine {
         };
         self.ports.reach(FaultPoint::AfterDdl, &spec.run_id).await?;
         if dropped == Dropped::UntilFullLoad {
-            let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
-            self.actors.connector(&spec.connection_id, forget).await?;
-            self.ports.reach(FaultPoint::AfterForget, &spec.run_id).await?;
+            self.forget_cursor(spec, name).await?;
         }
         self.log_drop(spec, &load.table, &columns).await?;
         for column in wanted {

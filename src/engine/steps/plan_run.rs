@@ -14,9 +14,7 @@ use crate::core::table::TableSchema;
 use crate::core::{Error, ErrorKind, Result};
 use crate::engine::Engine;
 use crate::engine::open::definition;
-use crate::engine::protocol::{
-    ConnectorRequest, DestinationReply, DestinationRequest, Outcome, RunSpec, SelectedStream,
-};
+use crate::engine::protocol::{DestinationReply, DestinationRequest, Outcome, RunSpec, SelectedStream};
 use crate::engine::pulse::Pulse;
 use crate::engine::remote::unexpected;
 
@@ -70,7 +68,7 @@ impl Engine {
             if !streams.is_empty() {
                 pulse.plan(std::mem::take(&mut streams)).await?;
             }
-            let selected = self.select_streams(&rules, page, &spec.run_id).await?;
+            let selected = self.select_streams(&rules, page, spec).await?;
             refused.extend(selected.refused);
             let enabled = selected.streams.into_iter().filter(|(_, selection)| selection.enabled);
             let planned =
@@ -103,7 +101,7 @@ impl Engine {
     /// Resolves settings and policy for some streams, and keeps the decisions of the policy about things seen for the first
     /// time. Decisions and forgotten cursors come before versions: afterwards what is new can no longer be seen, so a crash
     /// in between must leave nothing known but undecided, or renamed but not read again.
-    async fn select_streams(&self, rules: &Rules<'_>, page: &[Stream], run_id: &str) -> Result<Selected> {
+    async fn select_streams(&self, rules: &Rules<'_>, page: &[Stream], spec: &RunSpec) -> Result<Selected> {
         let connection = rules.connection;
         let target = |name: &StreamName| (rules.names.schema(&name.schema), rules.names.table(name));
         let wanted = page.iter().map(|stream| target(&stream.name));
@@ -127,12 +125,10 @@ impl Engine {
             }
         }
         self.control.settle_streams(&connection.id, &rules.schemas, &settled).await?;
-        self.ports.reach(FaultPoint::AfterSettle, run_id).await?;
+        self.ports.reach(FaultPoint::AfterSettle, &spec.run_id).await?;
         for (stream, selection) in &selected.streams {
             let Some(reason) = &selection.resync else { continue };
-            let forget = ConnectorRequest::ForgetCursor { stream: stream.name.clone() };
-            self.actors.connector(&connection.id, forget).await?;
-            self.ports.reach(FaultPoint::AfterForget, run_id).await?;
+            self.forget_cursor(spec, &stream.name).await?;
             self.control.resync_noted(&connection.id, &stream.name, reason).await?;
         }
         Ok(selected)

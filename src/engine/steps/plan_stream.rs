@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::connectors::SyncMode;
+use crate::connectors::{Source, SyncMode};
 use crate::control::LogLevel;
 use crate::core::Result;
 use crate::core::catalog::StreamName;
 use crate::core::fault_point::FaultPoint;
-use crate::core::run::Cursor;
+use crate::core::run::{Cursor, StreamPlan};
 use crate::core::table::{LoadMode, TableSchema};
 use crate::destinations::TableLoad;
 use crate::engine::Engine;
@@ -47,27 +47,44 @@ impl Engine {
             table: stream.selection.table.clone(),
             mode: if plan.full { LoadMode::Full } else { LoadMode::Incremental },
         };
-        let mut prepared = self.prepare_table(spec, &connection.group_id, &load, since).await?;
-        if prepared.is_none() {
-            // Before the table is made: a plan that is repeated after a crash must not find an empty table and a cursor.
-            let forget = ConnectorRequest::ForgetCursor { stream: name.clone() };
-            self.actors.connector(&connection.id, forget).await?;
-            self.ports.reach(FaultPoint::AfterForget, &spec.run_id).await?;
-            let details = json!({ "schema": load.table.schema, "table": load.table.table });
-            self.log_run(LogLevel::Warning, "table_lacks_what_was_synced", spec, details);
-            plan = source.plan(&stream.request, None).await?;
-            load.mode = LoadMode::Full;
-            prepared = self.prepare_table(spec, &connection.group_id, &load, None).await?;
+        match self.prepare_table(spec, &connection.group_id, &load, since).await? {
+            Some(table) => load.table = table,
+            None => {
+                // Before the table is made: a plan that is repeated after a crash must not find an empty table and a cursor.
+                self.forget_cursor(spec, name).await?;
+                let details = json!({ "schema": load.table.schema, "table": load.table.table });
+                self.log_run(LogLevel::Warning, "table_lacks_what_was_synced", spec, details);
+                plan = self.plan_in_full(spec, &connection.group_id, &*source, &stream, &mut load).await?;
+            }
         }
-        load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
         let in_full = self.drop_columns(spec, &connection.group_id, &stream, &load).await?;
         if in_full && load.mode == LoadMode::Incremental {
-            plan = source.plan(&stream.request, None).await?;
-            load.mode = LoadMode::Full;
-            let prepared = self.prepare_table(spec, &connection.group_id, &load, None).await?;
-            load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
+            plan = self.plan_in_full(spec, &connection.group_id, &*source, &stream, &mut load).await?;
         }
         Ok(Outcome::StreamPlanned { plan, load })
+    }
+
+    /// Plans the stream anew without a cursor, and makes its table ready for that.
+    async fn plan_in_full(
+        &self,
+        spec: &RunSpec,
+        destination_id: &str,
+        source: &dyn Source,
+        stream: &SelectedStream,
+        load: &mut TableLoad,
+    ) -> Result<StreamPlan> {
+        let plan = source.plan(&stream.request, None).await?;
+        load.mode = LoadMode::Full;
+        let prepared = self.prepare_table(spec, destination_id, load, None).await?;
+        load.table = prepared.ok_or_else(|| unexpected("DestinationDO"))?;
+        Ok(plan)
+    }
+
+    /// Has the next plan of the stream read everything.
+    pub(super) async fn forget_cursor(&self, spec: &RunSpec, stream: &StreamName) -> Result<()> {
+        let forget = ConnectorRequest::ForgetCursor { stream: stream.clone() };
+        self.actors.connector(&spec.connection_id, forget).await?;
+        self.ports.reach(FaultPoint::AfterForget, &spec.run_id).await
     }
 
     async fn prepare_table(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::body::SchemaConfigBody;
 use super::known::Known;
-use super::reload::{ExcludeMode, look};
+use super::reload::look;
 use crate::api::Services;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
@@ -90,7 +90,7 @@ pub(super) async fn first(
 ) -> ApiResult<Answer<SchemaConfigBody>> {
     let connection = found(services, call).await?;
     if services.control.latest_versions(&connection.id).await?.is_empty() {
-        look(services, &connection, ExcludeMode::Preserve).await?;
+        look(services, &connection, None).await?;
     }
     let body = apply(services, call, update).await?;
     Answer::new("Schema configuration pre-created successfully", &body)

@@ -31,7 +31,7 @@ pub(super) struct ReloadBody {
 /// What becomes of the tables' switches.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum ExcludeMode {
+enum ExcludeMode {
     /// They stay.
     #[default]
     Preserve,
@@ -41,15 +41,26 @@ pub(super) enum ExcludeMode {
     Exclude,
 }
 
+impl ExcludeMode {
+    /// What all tables are set to, if anything.
+    fn switch(self) -> Option<bool> {
+        match self {
+            Self::Preserve => None,
+            Self::Include => Some(true),
+            Self::Exclude => Some(false),
+        }
+    }
+}
+
 pub(super) async fn reload(
     services: &Services,
     call: &Call<'_>,
     body: ReloadBody,
 ) -> ApiResult<Answer<SchemaConfigBody>> {
     let connection = found(services, call).await?;
-    let mode = body.exclude_mode.unwrap_or_default();
-    look(services, &connection, mode).await?;
-    if mode != ExcludeMode::Preserve {
+    let switch = body.exclude_mode.unwrap_or_default().switch();
+    look(services, &connection, switch).await?;
+    if switch.is_some() {
         // As after any other edit: what was switched off must not go on flowing.
         services.syncs.restart(&connection.id).await?;
     }
@@ -57,8 +68,12 @@ pub(super) async fn reload(
     Answer::new("Schema configuration has been reloaded", &SchemaConfigBody::of(&known))
 }
 
-/// Looks at the source and records what is new.
-pub(super) async fn look(services: &Services, connection: &Connection, mode: ExcludeMode) -> ApiResult<()> {
+/// Looks at the source and records what is new; switches all tables on or off, if asked to.
+pub(super) async fn look(
+    services: &Services,
+    connection: &Connection,
+    switch: Option<bool>,
+) -> ApiResult<()> {
     let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
     let catalog = source.discover().await?;
     let known = services.control.latest_versions(&connection.id).await?;
@@ -73,8 +88,8 @@ pub(super) async fn look(services: &Services, connection: &Connection, mode: Exc
     );
     let decided = settle(connection, &catalog, &known, &settings);
     services.control.settle_streams(&connection.id, &schemas, &decided).await?;
-    if mode != ExcludeMode::Preserve {
-        let (schemas, tables) = switches(&catalog, mode);
+    if let Some(enabled) = switch {
+        let (schemas, tables) = switches(&catalog, enabled);
         services.control.edit_stream_settings(&connection.id, &schemas, &tables, None).await?;
     }
     record(services, connection, &catalog, &known).await
@@ -118,13 +133,8 @@ fn version_of<'a>(known: &'a [StreamVersion], name: &StreamName) -> Option<&'a S
 /// What a person sets by asking for it this way.
 fn switches(
     catalog: &Catalog,
-    mode: ExcludeMode,
+    enabled: bool,
 ) -> (BTreeMap<String, SchemaSettings>, BTreeMap<StreamName, StreamSettings>) {
-    let enabled = match mode {
-        ExcludeMode::Preserve => return Default::default(),
-        ExcludeMode::Include => true,
-        ExcludeMode::Exclude => false,
-    };
     let (mut schemas, mut tables) = (BTreeMap::new(), BTreeMap::new());
     for stream in &catalog.streams {
         let table = StreamSettings { enabled: Some(enabled), ..StreamSettings::default() };

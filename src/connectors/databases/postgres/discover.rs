@@ -6,8 +6,8 @@ use super::config::Config;
 use super::session::Session;
 use super::sql::{self, text_array};
 use super::types::CatalogColumn;
+use crate::core::Result;
 use crate::core::catalog::{Catalog, ChangeTracking, Stream, StreamName};
-use crate::core::{Error, Result};
 
 /// Bytes of a page, for estimates only; the rare server built with another size is estimated wrongly.
 const PAGE_BYTES: u64 = 8192;
@@ -34,9 +34,7 @@ pub(super) async fn discover(session: &mut Session, config: &Config) -> Result<C
     let rows = session.query(&sql, "listing the tables").await?;
     let mut streams = Vec::with_capacity(rows.len());
     for row in rows {
-        let relation: Relation = serde_json::from_str(&row).map_err(|error| {
-            Error::internal("The catalog query's answer was not understood").caused_by(error)
-        })?;
+        let relation: Relation = sql::understood(&row)?;
         // A table without a readable column has nothing to carry.
         if !relation.columns.is_empty() {
             streams.push(relation.stream(config));

@@ -10,8 +10,8 @@ use super::session::Session;
 use super::sql::{self, text_array};
 use super::types::CatalogColumn;
 use super::watermark::CursorColumn;
+use crate::core::Result;
 use crate::core::catalog::StreamName;
-use crate::core::{Error, Result};
 
 /// Most complaints told one by one.
 const TOLD: usize = 5;
@@ -42,10 +42,7 @@ impl Missing {
     pub(super) async fn of(session: &mut Session, config: &Config) -> Result<Self> {
         let sql = format!("{}{}; COMMIT", session.begin, query(session.major_version, config));
         let rows = session.query(&sql, "looking for what the configuration names").await?;
-        let there: There =
-            serde_json::from_str(rows.first().map_or("", String::as_str)).map_err(|error| {
-                Error::internal("The catalog query's answer was not understood").caused_by(error)
-            })?;
+        let there: There = sql::understood(rows.first().map_or("", String::as_str))?;
         let schemas = config.schemas.iter().filter(|schema| !there.schemas.contains(schema));
         let schemas = schemas.map(|schema| format!("config.schemas names {schema}, which is not there"));
         let tables = config.tables.iter().filter_map(|name| there.table(config, name));

@@ -68,9 +68,7 @@ pub(super) async fn open(
     );
     let rows = session.query(&sql, &format!("opening {stream}")).await?;
     let standing: Standing = match rows.first() {
-        Some(row) => serde_json::from_str(row).map_err(|error| {
-            Error::internal("The catalog query's answer was not understood").caused_by(error)
-        })?,
+        Some(row) => sql::understood(row)?,
         None => return Err(changed(format!("{stream} is not there any more"))),
     };
     if standing.oid != range.relation.oid {

@@ -72,9 +72,7 @@ impl Relation {
                     "The schema is discovered again; a dropped table stays at the destination as it is",
                 ));
         };
-        serde_json::from_str(row).map_err(|error| {
-            Error::internal("The catalog query's answer was not understood").caused_by(error)
-        })
+        sql::understood(row)
     }
 
     /// The stream itself as a relation to select from.

@@ -1,5 +1,18 @@
 //! SQL text: quoting, the settings of every transaction, and catalog queries shared by several rooms.
 
+use serde::de::DeserializeOwned;
+
+use crate::core::{Error, Result};
+
+/// What a catalog query says in a row of JSON.
+///
+/// # Errors
+/// [`Internal`](crate::core::ErrorKind::Internal) when that is something else than the query asks for.
+pub(super) fn understood<T: DeserializeOwned>(row: &str) -> Result<T> {
+    serde_json::from_str(row)
+        .map_err(|error| Error::internal("The catalog query's answer was not understood").caused_by(error))
+}
+
 /// A quoted identifier.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::relation::{Part, Relation};
 use super::session::Session;
-use crate::core::{Error, Result};
+use super::sql;
+use crate::core::Result;
 
 /// How often rows were replaced, as counted at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +55,7 @@ impl Tally {
         }
         let sql = format!("{}{}; COMMIT", session.begin, query(&relation.parts));
         let rows = session.query(&sql, "counting replaced rows").await?;
-        let counts: Counts =
-            serde_json::from_str(rows.first().map_or("", String::as_str)).map_err(|error| {
-                Error::internal("The catalog query's answer was not understood").caused_by(error)
-            })?;
+        let counts: Counts = sql::understood(rows.first().map_or("", String::as_str))?;
         let counted =
             |(part, replaced): (&Part, u64)| Counted { oid: part.relation.oid, file: part.file, replaced };
         let parts = relation.parts.iter().zip(counts.replaced).map(counted).collect();

@@ -126,7 +126,9 @@ pub(super) async fn cuts(
         }
     };
     let sql = format!(
-        "{begin}SET LOCAL search_path TO DEFAULT; SELECT DISTINCT {step} AS cut FROM generate_series(1, {count} - 1) i CROSS JOIN            (SELECT min({name}) AS low, {largest} AS high FROM {relation} WHERE {finite}) ends          WHERE low < high ORDER BY cut; COMMIT",
+        "{begin}SET LOCAL search_path TO DEFAULT; SELECT DISTINCT {step} AS cut FROM generate_series(1, {count} - 1) i CROSS JOIN \
+         (SELECT min({name}) AS low, {largest} AS high FROM {relation} WHERE {finite}) ends \
+         WHERE low < high ORDER BY cut; COMMIT",
         begin = session.begin,
         relation = qualified(&stream.schema, &stream.table),
     );

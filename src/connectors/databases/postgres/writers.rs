@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cursor::Xid;
 use super::session::Session;
 use super::sql;
-use crate::core::{Error, Result};
+use crate::core::Result;
 
 /// Looks at the writers before they are taken for slow ones, and the pause between two: most transactions are done within
 /// milliseconds, and then the next sync need not read again what this one reads.
@@ -95,9 +95,7 @@ impl Writing {
             query = query(session.major_version),
         );
         let rows = session.query(&sql, "looking at who writes").await?;
-        serde_json::from_str(rows.last().map_or("", String::as_str)).map_err(|error| {
-            Error::internal("The catalog query's answer was not understood").caused_by(error)
-        })
+        sql::understood(rows.last().map_or("", String::as_str))
     }
 
     fn writers(&self) -> Writers {
