@@ -1,6 +1,6 @@
 // Sources that misbehave on the way, end to end: a proxy between workerd and Postgres breaks connections off, falls silent
 // or drips. Whatever it does, a run that calls itself successful has every row. Faults that need an eye for the protocol,
-// and tables that change under a read, are in tests/postgres_misbehaving.rs.
+// and tables that change under a read, are in tests/postgres/misbehaving.rs.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { BUCKET, DATABASE, assertLanded } from "./support/landed.mjs";
