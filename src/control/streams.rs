@@ -1,6 +1,6 @@
 //! Streams of a connection: every version of their shape, and what the user set by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -35,9 +35,12 @@ pub fn changed_versions<'a>(
     catalog: &'a Catalog,
     known: &'a [StreamVersion],
 ) -> serde_json::Result<Vec<NewStreamVersion<'a>>> {
+    // By name, because a database may have ten thousand tables: comparing each with each takes seconds.
+    let latest: BTreeMap<_, _> = known.iter().map(|version| (&version.name, version)).collect();
+    let there: BTreeSet<_> = catalog.streams.iter().map(|stream| &stream.name).collect();
     let mut versions = Vec::new();
     for stream in &catalog.streams {
-        let before = known.iter().find(|version| version.name == stream.name);
+        let before = latest.get(&stream.name);
         let change = diff(before.and_then(|version| version.stream.as_ref()), stream);
         if !change.is_empty() {
             let diff = serde_json::to_value(&change)?;
@@ -46,7 +49,7 @@ pub fn changed_versions<'a>(
     }
     let gone = known
         .iter()
-        .filter(|version| version.stream.is_some() && catalog.stream(&version.name).is_none())
+        .filter(|version| version.stream.is_some() && !there.contains(&version.name))
         .map(|version| NewStreamVersion { name: &version.name, stream: None, diff: json!({ "gone": true }) });
     versions.extend(gone);
     Ok(versions)
