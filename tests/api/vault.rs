@@ -131,9 +131,10 @@ fn a_pass_over_many_values_is_made_in_steps_and_goes_on_where_it_was_ended() {
 fn a_value_that_does_not_open_is_named_left_alone_and_holds_up_nothing() {
     let world = World::new();
     let cast = furnished(&world);
-    // Altered, in another format, and sealed with a key that nobody has.
+    // Cut short, in another format, and sealed with a key that nobody has. Cut, because letters put in the place of others
+    // are the same ones once in four thousand runs.
     world.db.execute(
-        "UPDATE destinations SET config_sealed = substr(config_sealed, 1, length(config_sealed) - 2) || 'AA'",
+        "UPDATE destinations SET config_sealed = substr(config_sealed, 1, length(config_sealed) - 4)",
     );
     world.db.execute("UPDATE destinations SET hash_salt_sealed = 'nonsense'");
     world.db.execute("UPDATE receivers SET config_sealed = replace(config_sealed, 'v1.k1.', 'v1.k0.') WHERE service = 'webhook'");
