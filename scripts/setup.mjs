@@ -103,7 +103,8 @@ async function pythonEnvironment(interpreter, packages) {
   const dir = path.dirname(path.dirname(interpreter));
   mkdirSync(path.dirname(dir), { recursive: true });
   await run("python3", ["-m", "venv", dir]);
-  await run(interpreter, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages]);
+  // Not compiled: of the thousands of modules of Airflow the tests import a few.
+  await run(interpreter, ["-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", ...packages]);
 }
 
 function say(what) {
