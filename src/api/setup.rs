@@ -7,6 +7,7 @@ use super::error::ApiResult;
 use crate::connectors::registry::ConnectorType;
 use crate::connectors::{SetupTest, SetupTestStatus, Source};
 use crate::control::SetupState;
+use crate::core::certificate::Certificate;
 use crate::core::{Error, Result};
 use crate::destinations::Destination;
 use crate::destinations::registry::DestinationType;
@@ -34,8 +35,13 @@ fn unknown(what: &str, service: &str, known: &[&str]) -> Error {
 }
 
 /// Opens a source: this validates the configuration, without any traffic.
-pub(crate) fn open_source(services: &Services, service: &str, config: &Value) -> ApiResult<Box<dyn Source>> {
-    Ok((connector(services, service)?.open)(config, &services.ports)?)
+pub(crate) fn open_source(
+    services: &Services,
+    service: &str,
+    config: &Value,
+    approved: &[Certificate],
+) -> ApiResult<Box<dyn Source>> {
+    Ok((connector(services, service)?.open)(config, approved, &services.ports)?)
 }
 
 /// Opens a destination: this validates the configuration, without any traffic.

@@ -2,12 +2,15 @@
 
 pub mod databases;
 pub mod registry;
+mod tls;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::core::catalog::{Catalog, Stream};
+use crate::core::certificate::Certificate;
 use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{Error, Result};
 
@@ -45,6 +48,17 @@ pub struct SetupTest {
     pub status: SetupTestStatus,
     /// What to do about it; empty when passed.
     pub message: String,
+    /// For programs: `certificate` with what an approval of it takes, where the server's is not trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+impl SetupTest {
+    /// A verdict without details.
+    #[must_use]
+    pub fn new(title: impl Into<String>, status: SetupTestStatus, message: impl Into<String>) -> Self {
+        Self { title: title.into(), status, message: message.into(), details: None }
+    }
 }
 
 /// Verdict of a setup test.
@@ -67,12 +81,18 @@ pub enum Presented {
     /// It shows none to us, and why.
     Nothing(&'static str),
     /// It shows one.
-    Certificate {
-        /// In DER.
-        der: Vec<u8>,
-        /// Why the platform does not trust it, if it does not.
-        distrust: Option<Error>,
-    },
+    Certificate(Certificate, Trust),
+}
+
+/// Who vouches for a server's certificate.
+#[derive(Debug)]
+pub enum Trust {
+    /// A public authority.
+    Public,
+    /// A person: it was approved, or one that signed it.
+    Approved,
+    /// Nobody, for this reason.
+    Nobody(String),
 }
 
 /// Where a source puts what it reads. Awaiting is the back-pressure: a source holds no more than one batch.
@@ -114,7 +134,7 @@ pub trait Source {
     /// an entry, not an error.
     async fn check(&self) -> Vec<SetupTest>;
 
-    /// Looks at the certificate that the server shows.
+    /// Looks at the certificate that the server shows, and for whom connections would accept it.
     ///
     /// # Errors
     /// When the server cannot be reached, or its certificate not be looked at.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Source;
+use crate::core::certificate::Certificate;
 use crate::core::{Error, Result};
 use crate::ports::Ports;
 
@@ -19,9 +20,13 @@ pub struct ConnectorType {
     pub description: &'static str,
     /// JSON schema of `config`; secrets are strings of format `password`.
     pub config_schema: fn() -> schemars::Schema,
-    /// Opens a source from a configuration with its secrets in clear; validates it first.
-    pub open: fn(config: &Value, ports: &Ports) -> Result<Box<dyn Source>>,
+    /// Opens a source.
+    pub open: OpenSource,
 }
+
+/// Opens a source from a configuration with its secrets in clear; validates it first. The server may show an approved
+/// certificate, or one signed by it, besides those of public authorities.
+pub type OpenSource = fn(config: &Value, approved: &[Certificate], ports: &Ports) -> Result<Box<dyn Source>>;
 
 /// Every connector.
 pub const CONNECTORS: &[ConnectorType] = &super::databases::postgres::CONNECTORS;

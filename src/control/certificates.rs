@@ -8,7 +8,8 @@ use crate::core::certificate::Certificate;
 use crate::ports::Statement;
 
 /// `id` and `created_at` are what pages go by.
-const SELECT: &str = "SELECT hash AS id, der, validated_by, validated_at AS created_at FROM certificates";
+const SELECT: &str =
+    "SELECT hash AS id, der, private, validated_by, validated_at AS created_at FROM certificates";
 
 /// A certificate, and who approved it.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct ApprovedCertificate {
     pub hash: String,
     /// What was approved.
     pub certificate: Certificate,
+    /// True where no public authority vouches for it, so that it is trusted for the approval alone.
+    pub private: bool,
     /// User or key.
     pub validated_by: String,
     /// Microseconds UTC.
@@ -24,19 +27,20 @@ pub struct ApprovedCertificate {
 }
 
 impl ControlPlane {
-    /// Keeps an approval. One that is there already stays as it is.
+    /// Keeps an approval. One that is there already stays as it is, and a connection that is gone gets none.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn approve_certificate(&self, connection_id: &str, new: &ApprovedCertificate) -> Result<()> {
-        let sql = "INSERT INTO certificates (connection_id, hash, der, validated_by, validated_at) \
-            VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (connection_id, hash) DO NOTHING";
+        let sql = "INSERT INTO certificates (connection_id, hash, der, validated_by, validated_at, private) \
+            SELECT id, ?2, ?3, ?4, ?5, ?6 FROM connections WHERE id = ?1 ON CONFLICT (connection_id, hash) DO NOTHING";
         let params = vec![
             connection_id.into(),
             new.hash.as_str().into(),
             new.certificate.to_text().into(),
             new.validated_by.as_str().into(),
             new.validated_at.into(),
+            new.private.into(),
         ];
         self.db.query(Statement::new(sql, params)).await?;
         Ok(())
@@ -80,6 +84,7 @@ fn read(row: &Row) -> Result<ApprovedCertificate> {
     Ok(ApprovedCertificate {
         hash: row.text("id")?,
         certificate: Certificate::from_text(&row.text("der")?)?,
+        private: row.flag("private")?,
         validated_by: row.text("validated_by")?,
         validated_at: row.integer("created_at")?,
     })

@@ -10,6 +10,7 @@ use super::scope::{Owned, Scope};
 use super::vault::{SealedJson, mark};
 use super::{ControlPlane, Vault};
 use crate::connectors::{SetupTest, SyncMode};
+use crate::core::certificate::Certificate;
 use crate::core::schedule::{Schedule, ScheduleKind, Zone};
 use crate::core::settings::SchemaChangePolicy;
 use crate::core::{Error, Result};
@@ -18,7 +19,8 @@ use crate::ports::{SqlValue, Statement};
 const COLUMNS: &str = "id, group_id, service, schema_name, config_public, config_sealed, config_mark, sync_mode, paused, \
     sync_frequency, daily_sync_time, schedule_type, schema_change_handling, extra, setup_state, setup_tests, \
     created_by, created_at, updated_at, sync_state, is_historical_sync, succeeded_at, failed_at, rescheduled_for, \
-    tasks, warnings, next_due_at, settings_edits";
+    tasks, warnings, next_due_at, settings_edits, \
+    (SELECT json_group_array(der) FROM certificates WHERE connection_id = connections.id AND private) AS approved";
 
 /// A connection: one source feeding one schema (or schema prefix) of one group's destination.
 #[derive(Clone, Debug)]
@@ -80,6 +82,8 @@ pub struct Connection {
     pub next_due_at: Option<i64>,
     /// How often its schema settings were edited by hand.
     pub settings_edits: u64,
+    /// Certificates of its source that a person vouches for, and no public authority.
+    pub approved: Vec<Certificate>,
 }
 
 /// What the setup tests concluded.
@@ -420,6 +424,11 @@ pub(crate) fn read_word<T: serde::de::DeserializeOwned>(row: &Row, column: &str)
     Ok(serde_json::from_value(Value::String(row.text(column)?))?)
 }
 
+fn read_approved(row: &Row) -> Result<Vec<Certificate>> {
+    let approved: Vec<String> = row.json("approved")?;
+    approved.iter().map(|text| Certificate::from_text(text)).collect()
+}
+
 fn read(row: &Row, vault: &Vault) -> Result<Connection> {
     let id = row.text("id")?;
     let frequency = row.integer("sync_frequency")?;
@@ -454,5 +463,6 @@ fn read(row: &Row, vault: &Vault) -> Result<Connection> {
         warnings: row.json("warnings")?,
         next_due_at: row.optional_integer("next_due_at")?,
         settings_edits: row.count("settings_edits")?,
+        approved: read_approved(row)?,
     })
 }

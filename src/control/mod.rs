@@ -60,6 +60,7 @@ pub const SCHEMA: &str = concat!(
     include_str!("../../migrations/0007_resealing.sql"),
     include_str!("../../migrations/0008_certificates.sql"),
     include_str!("../../migrations/0009_deleted_connections.sql"),
+    include_str!("../../migrations/0010_private_certificates.sql"),
 );
 
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.

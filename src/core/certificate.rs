@@ -14,6 +14,9 @@ use super::{Error, Result};
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
+/// Bytes of the longest way to write a digest: 32 pairs of digits, a colon or a space behind each.
+const LONGEST_DIGEST: usize = 32 * 3;
+
 /// One certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -21,6 +24,7 @@ pub struct Certificate {
     subject: String,
     issuer: String,
     public_key: Vec<u8>,
+    is_authority: bool,
 }
 
 impl Certificate {
@@ -39,8 +43,14 @@ impl Certificate {
     /// # Errors
     /// As [`Certificate::from_text`].
     pub fn from_der(der: Vec<u8>) -> Result<Self> {
-        let Fields { subject, issuer, public_key } = Fields::of(&der).ok_or_else(malformed)?;
-        Ok(Self { subject, issuer, public_key, der })
+        let Fields { subject, issuer, public_key, is_authority } = Fields::of(&der).ok_or_else(malformed)?;
+        Ok(Self { subject, issuer, public_key, is_authority, der })
+    }
+
+    /// DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// DER in base64.
@@ -59,6 +69,12 @@ impl Certificate {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Whether it was made to sign others (`cA` of RFC 5280, 4.2.1.9).
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        self.is_authority
     }
 
     /// The key with its algorithm (`SubjectPublicKeyInfo`), DER in base64.
@@ -82,6 +98,9 @@ impl Certificate {
     /// Whether the text is a digest of it: SHA-256 or SHA-1, in hexadecimal (with colons or not) or base64.
     #[must_use]
     pub fn has_digest(&self, text: &str) -> bool {
+        if text.len() > LONGEST_DIGEST {
+            return false;
+        }
         let plain = text.trim().replace(':', "").to_ascii_lowercase();
         let bytes = decode(text.trim()).unwrap_or_default();
         plain == self.sha256()
@@ -111,8 +130,15 @@ struct Fields {
     subject: String,
     issuer: String,
     public_key: Vec<u8>,
+    is_authority: bool,
 }
 
+const BOOLEAN: u8 = 0x01;
+const OCTETS: u8 = 0x04;
+/// `[3] EXPLICIT Extensions`.
+const EXTENSIONS: u8 = 0xa3;
+/// `id-ce-basicConstraints`, 2.5.29.19.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
@@ -138,8 +164,32 @@ impl Fields {
         let before = fields.0;
         fields.tagged(SEQUENCE)?;
         let public_key = before.get(..before.len().checked_sub(fields.0.len())?)?.to_vec();
-        Some(Self { subject, issuer, public_key })
+        let is_authority = loop {
+            match fields.next() {
+                Some((EXTENSIONS, extensions)) => break is_authority(extensions)?,
+                // Unique identifiers, which nobody uses.
+                Some(_) => {}
+                None => break false,
+            }
+        };
+        Some(Self { subject, issuer, public_key, is_authority })
     }
+}
+
+/// What the basic constraints among the extensions say. `None` where those are malformed.
+fn is_authority(extensions: &[u8]) -> Option<bool> {
+    let mut extensions = Der(Der(extensions).tagged(SEQUENCE)?);
+    while !extensions.0.is_empty() {
+        let mut extension = Der(extensions.tagged(SEQUENCE)?);
+        if extension.tagged(OBJECT_ID)? != BASIC_CONSTRAINTS {
+            continue;
+        }
+        let (tag, content) = extension.next()?;
+        let value = if tag == BOOLEAN { extension.tagged(OCTETS)? } else { content };
+        let mut constraints = Der(Der(value).tagged(SEQUENCE)?);
+        return Some(matches!(constraints.next(), Some((BOOLEAN, [0xff]))));
+    }
+    Some(false)
 }
 
 /// A distinguished name in words, with the attributes people know; others are left out.
@@ -224,6 +274,7 @@ mod tests {
             certificate.public_key(),
             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFgiymPbXWCEw47Rk6sX5i6NDFPSB8HhIs0f+QqYA7zJ7d4laB17yuMvh2sTnyhhkQsYK8TnQLsQiI/kzr+S2EA=="
         );
+        assert!(certificate.is_authority(), "openssl's own default for what signs itself");
         assert_eq!(Certificate::from_text(&certificate.to_text()).unwrap(), certificate);
     }
 

@@ -32,7 +32,7 @@ impl Registry {
     pub fn source(&self, connection: &Connection, ports: &Ports) -> Result<Box<dyn Source>> {
         let found = self.connectors.iter().find(|entry| entry.id == connection.service);
         let entry = found.ok_or_else(|| unknown(ErrorKind::SourceConfig, &connection.service))?;
-        (entry.open)(&connection.config.open()?, ports)
+        (entry.open)(&connection.config.open()?, &connection.approved, ports)
     }
 
     /// Opens a destination.

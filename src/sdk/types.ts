@@ -30,6 +30,8 @@ export interface SetupTest {
   title: string
   status: 'PASSED' | 'SKIPPED' | 'WARNING' | 'FAILED'
   message: string
+  /** `certificate`, where the server's is not trusted: what `connections.certificates.approve` takes, once somebody compared its hash. */
+  details?: Record<string, unknown>
 }
 
 export type Config = Record<string, unknown>
@@ -169,6 +171,8 @@ export interface NewConnection {
   schema_change_handling?: SchemaChangeHandling
   /** Default true: the source is opened and checked before the answer. */
   run_setup_tests?: boolean
+  /** Approves the certificate the source shows now, if no public authority vouches for it. */
+  trust_certificates?: boolean
 }
 
 export interface ConnectionPatch {
@@ -183,6 +187,8 @@ export interface ConnectionPatch {
   /** True reads all history again. */
   is_historical_sync?: boolean
   run_setup_tests?: boolean
+  /** As at creation, whenever the setup tests run. */
+  trust_certificates?: boolean
 }
 
 /** Tables by schema, as at the source. */

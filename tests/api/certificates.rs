@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{World, shop_connection};
 use crate::shop::SHOWN;
 
 /// Self-signed, for `db.example.com`: DER in base64, and its SHA-256.
@@ -17,6 +17,18 @@ fn der() -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(CERTIFICATE).unwrap()
 }
 
+/// The same certificate for another host, in four places. Nothing in the API looks at its signature.
+fn another() -> Vec<u8> {
+    let mut der = der();
+    let name = b"db.example.com";
+    for at in 0..der.len() - name.len() {
+        if der[at..].starts_with(name) {
+            der[at..at + name.len()].copy_from_slice(b"db.example.org");
+        }
+    }
+    der
+}
+
 fn approval() -> Value {
     json!({ "hash": SHA256, "encoded_cert": CERTIFICATE })
 }
@@ -30,9 +42,9 @@ fn world() -> (World, String) {
 }
 
 #[test]
-fn a_certificate_that_the_server_shows_and_the_platform_trusts_is_approved_listed_and_revoked() {
+fn a_certificate_that_the_server_shows_is_approved_listed_and_revoked() {
     let (world, path) = world();
-    SHOWN.set(Some((der(), true)));
+    SHOWN.set(Some((der(), false)));
     let made = world.post(&path, approval());
     assert_eq!(made.status, 201, "clients take nothing but 201");
     let data = made.data().clone();
@@ -80,17 +92,16 @@ fn the_answer_has_the_hash_as_it_was_sent_and_finds_it_by_it() {
 }
 
 #[test]
-fn an_approval_that_would_be_a_lie_is_refused_and_not_kept() {
+fn an_approval_that_would_change_nothing_is_refused_and_not_kept() {
     let (world, path) = world();
     let refused = |status, code, says: &[&str]| {
         world.post(&path, approval()).refused(status, code, says);
         assert_eq!(world.get(&path).data()["items"], json!([]));
     };
-    SHOWN.set(Some((der(), false)));
-    refused(400, "NotSupported", &["does not trust", "O=Example", "no approval can change"]);
-    let other = Vec::from_iter(der().into_iter().rev().take(1).chain([0]));
-    SHOWN.set(Some((other, true)));
-    refused(400, "InvalidInput", &["encoded_cert"]);
+    for public in [true, false] {
+        SHOWN.set(Some((another(), public)));
+        refused(400, "InvalidInput", &["encoded_cert", "CN=db.example.org", "SHA-256"]);
+    }
     SHOWN.set(None);
     refused(400, "NotSupported", &["no TLS"]);
     SHOWN.set(Some((der(), true)));
@@ -124,4 +135,49 @@ fn the_general_endpoint_approves_for_the_connection_it_names() {
     // They go with the connection.
     world.delete(&format!("/v1/connections/{connection}"));
     assert!(!world.db.dump().contains(SHA256));
+}
+
+#[test]
+fn what_is_trusted_on_sight_is_approved_with_the_connection_that_asked_for_it() {
+    let world = World::new();
+    let group = world.group("Lake");
+    let approvals = |id: &str| {
+        let listed = world.get(&format!("/v1/connections/{id}/certificates"));
+        let items = listed.data()["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["sha256"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let create = |name: &str, more: Value| {
+        let mut body = shop_connection(&group, name);
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = world.post("/v1/connections", body);
+        assert_eq!(made.status, 201, "{}", made.json);
+        made.data()["id"].as_str().unwrap().to_owned()
+    };
+    SHOWN.set(Some((der(), false)));
+    assert_eq!(approvals(&create("careful", json!({}))), Vec::<String>::new());
+    assert_eq!(approvals(&create("cautious", json!({ "trust_certificates": false }))), Vec::<String>::new());
+    let trusting = create("trusting", json!({ "trust_certificates": true }));
+    assert_eq!(approvals(&trusting), [SHA256]);
+    // What is approved already is approved once, and what a public authority vouches for needs no approval.
+    let path = format!("/v1/connections/{trusting}");
+    assert_eq!(world.post(&format!("{path}/test"), json!({ "trust_certificates": true })).status, 200);
+    assert_eq!(approvals(&trusting), [SHA256]);
+    SHOWN.set(Some((der(), true)));
+    assert_eq!(approvals(&create("public", json!({ "trust_certificates": true }))), Vec::<String>::new());
+    // The server got another one.
+    SHOWN.set(Some((another(), false)));
+    world.clock.advance_seconds(1);
+    assert_eq!(world.post(&format!("{path}/test"), json!({})).status, 200);
+    assert_eq!(approvals(&trusting), [SHA256]);
+    let patched = world.patch(&path, json!({ "trust_certificates": true, "run_setup_tests": true }));
+    assert_eq!(patched.status, 200);
+    assert_eq!(approvals(&trusting).len(), 2);
+    let tested = create("tested", json!({}));
+    assert_eq!(
+        world.post(&format!("/v1/connections/{tested}/test"), json!({ "trust_certificates": true })).status,
+        200
+    );
+    assert_eq!(approvals(&tested).len(), 1);
+    SHOWN.set(None);
+    assert_eq!(approvals(&create("plain", json!({ "trust_certificates": true }))), Vec::<String>::new());
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use fivetran_do::connectors::registry::ConnectorType;
-use fivetran_do::connectors::{BatchSink, Presented, SetupTest, SetupTestStatus, Source, StreamRequest};
+use fivetran_do::connectors::{
+    BatchSink, Presented, SetupTest, SetupTestStatus, Source, StreamRequest, Trust,
+};
 use fivetran_do::core::catalog::{Catalog, ChangeTracking, Column, Stream, StreamName};
+use fivetran_do::core::certificate::Certificate;
 use fivetran_do::core::redact::Secret;
 use fivetran_do::core::run::{Chunk, ChunkId, Cursor, Fence, StreamPlan};
 use fivetran_do::core::types::{ColumnType, Fidelity};
@@ -76,16 +79,16 @@ thread_local! {
     pub static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = RefCell::default();
 }
 
-fn open_source(config: &Value, _: &Ports) -> Result<Box<dyn Source>> {
+fn open_source(config: &Value, approved: &[Certificate], _: &Ports) -> Result<Box<dyn Source>> {
     let config: ShopConfig = serde_json::from_value(config.clone())
         .map_err(|_| Error::invalid("The configuration has another shape").field("config"))?;
     if config.host.contains(' ') {
         return Err(Error::invalid("A host has no spaces").field("config.host").remedy("Correct it"));
     }
-    Ok(Box::new(Shop(config)))
+    Ok(Box::new(Shop(config, approved.to_vec())))
 }
 
-struct Shop(ShopConfig);
+struct Shop(ShopConfig, Vec<Certificate>);
 
 impl Shop {
     fn refused(&self) -> bool {
@@ -104,15 +107,20 @@ impl Source for Shop {
         } else {
             (SetupTestStatus::Passed, "")
         };
-        vec![SetupTest { title: "Authenticating".to_owned(), status, message: message.to_owned() }]
+        vec![SetupTest::new("Authenticating", status, message)]
     }
 
     async fn certificate(&self) -> Result<Presented> {
         Ok(match SHOWN.with_borrow(Clone::clone) {
             None => Presented::Nothing("The shop has no TLS"),
-            Some((der, trusted)) => {
-                let error = || Error::new(ErrorKind::SourceConfig, "The handshake failed");
-                Presented::Certificate { der, distrust: (!trusted).then(error) }
+            Some((der, public)) => {
+                let shown = Certificate::from_der(der)?;
+                let trust = match () {
+                    () if public => Trust::Public,
+                    () if self.1.contains(&shown) => Trust::Approved,
+                    () => Trust::Nobody("unknown issuer".to_owned()),
+                };
+                Presented::Certificate(shown, trust)
             }
         })
     }
@@ -158,7 +166,7 @@ impl Destination for Shelf {
     async fn check(&self) -> Vec<SetupTest> {
         let status =
             if self.config.bucket == "missing" { SetupTestStatus::Failed } else { SetupTestStatus::Passed };
-        vec![SetupTest { title: "Writing".to_owned(), status, message: String::new() }]
+        vec![SetupTest::new("Writing", status, "")]
     }
 
     async fn standing(&self, _: &str, _: &str) -> Result<Option<Standing>> {

@@ -1,5 +1,5 @@
 // TLS to the source. The Worker's runtime verifies every certificate; the test authority is trusted through
-// NODE_EXTRA_CA_CERTS, as a company would trust its own on a laptop.
+// NODE_EXTRA_CA_CERTS, as a company would trust its own on a laptop. What it would refuse is a matter of approvals.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
+import { authority } from "../../scripts/dev/certificates.mjs";
 import { BUCKET, assertLanded } from "./support/landed.mjs";
 import { startWorld } from "./support/world.mjs";
 
@@ -80,29 +81,57 @@ test("a server that demands TLS tells those who come without what to set", async
   await world.synced(better.id);
 });
 
-test("a certificate of an authority nobody trusts, or of another host, is refused", async () => {
+/** Has the server show a new self-signed certificate; returns it. */
+async function showsSelfSigned() {
   const dir = mkdtempSync(path.join(tmpdir(), "fivetran-untrusted-"));
   after(() => rmSync(dir, { recursive: true, force: true }));
-  const trusted = {};
-  for (const name of ["ssl_cert_file", "ssl_key_file"]) trusted[name] = (await world.pg.query(`SHOW ${name}`)).rows[0][name];
+  const served = {};
+  for (const name of ["ssl_cert_file", "ssl_key_file"]) served[name] = (await world.pg.query(`SHOW ${name}`)).rows[0][name];
   const [cert, key] = [path.join(dir, "server.pem"), path.join(dir, "server.key")];
   execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "pipe" });
   // The server reads its files again on reload; they are replaced under their own names, so that owner and mode stay.
-  execFileSync("sh", ["-c", `cat "${cert}" > "${trusted.ssl_cert_file}" && cat "${key}" > "${trusted.ssl_key_file}"`]);
+  execFileSync("sh", ["-c", `cat "${cert}" > "${served.ssl_cert_file}" && cat "${key}" > "${served.ssl_key_file}"`]);
   await world.pg.query("SELECT pg_reload_conf()");
-  for (const sslmode of ["require", "verify-full"]) {
-    const made = await connect(`untrusted_${sslmode.replace("-", "_")}`, { sslmode, host: "localhost" });
-    assert.equal(made.status.setup_state, "incomplete");
-    const { status, message } = tests(made)[TLS];
-    assert.equal(status, "FAILED", JSON.stringify(made.setup_tests));
-    assert.match(message, /config\.sslmode/);
-    assert.match(message, /certificate/);
-    assert.match(message, /Hyperdrive|sslmode to disable/);
-    const { raw, fingerprint256 } = new X509Certificate(readFileSync(cert));
-    const approval = { hash: fingerprint256, encoded_cert: raw.toString("base64") };
-    const answer = await world.service.api("POST", `/v1/connections/${made.id}/certificates`, approval);
-    assert.deepEqual([answer.status, answer.body.code], [400, "NotSupported"], JSON.stringify(answer.body));
-    assert.match(answer.body.message, /does not trust/);
-  }
+  return new X509Certificate(readFileSync(cert));
+}
+
+test("a certificate that nobody vouches for is refused until a person approves it, and again when the approval is revoked", async () => {
+  const shown = await showsSelfSigned();
+  const made = await connect("untrusted", { sslmode: "verify-full", host: "localhost", tables: ["public.t"] });
+  assert.equal(made.status.setup_state, "incomplete");
+  const { status, message, details } = tests(made)[TLS];
+  assert.equal(status, "FAILED", JSON.stringify(made.setup_tests));
+  for (const part of [/config\.sslmode/, /CN=localhost/, /trust_certificates/]) assert.match(message, part);
+  assert.equal(details.certificate.hash, shown.fingerprint256.replaceAll(":", "").toLowerCase());
+  assert.equal(details.certificate.encoded_cert, shown.raw.toString("base64"));
+
+  const url = `/v1/connections/${made.id}/certificates`;
+  const other = new X509Certificate(readFileSync(authority().cert));
+  const answer = await world.service.api("POST", url, { hash: other.fingerprint256, encoded_cert: other.raw.toString("base64") });
+  assert.deepEqual([answer.status, answer.body.code], [400, "InvalidInput"], JSON.stringify(answer.body));
+  await world.ok("POST", url, { hash: shown.fingerprint256, encoded_cert: shown.raw.toString("base64") });
+  const tested = await world.ok("POST", `/v1/connections/${made.id}/test`, {});
+  assert.equal(tested.status.setup_state, "connected", JSON.stringify(tested.setup_tests));
+  assert.deepEqual(await encryptedSessions(() => world.synced(made.id)), [true]);
+  await assertLanded(world, "r2", made.id, ["t"]);
+
+  await world.ok("DELETE", `${url}/${encodeURIComponent(shown.fingerprint256)}`);
+  const revoked = await world.ok("POST", `/v1/connections/${made.id}/test`, {});
+  assert.equal(tests(revoked)[TLS].status, "FAILED");
+});
+
+test("trust_certificates approves what the server shows, and a server that changes it later is refused", async () => {
+  const shown = await showsSelfSigned();
+  const config = { schema_prefix: "on_sight", sslmode: "require", host: "localhost", tables: ["public.t"] };
+  const made = await world.connection(group, { config, trust_certificates: true });
+  assert.equal(made.status.setup_state, "connected", JSON.stringify(made.setup_tests));
+  const { items } = await world.ok("GET", `/v1/connections/${made.id}/certificates`);
+  assert.deepEqual(items.map(({ hash }) => hash), [shown.fingerprint256.replaceAll(":", "").toLowerCase()]);
+  await world.synced(made.id);
+  await assertLanded(world, "r2", made.id, ["t"]);
+  await showsSelfSigned();
+  const tested = await world.ok("POST", `/v1/connections/${made.id}/test`, {});
+  assert.equal(tested.status.setup_state, "broken");
+  assert.equal(tests(tested)[TLS].status, "FAILED");
 });

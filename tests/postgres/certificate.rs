@@ -196,6 +196,9 @@ async fn an_approved_authority_vouches_for_what_it_signed_for_this_host_and_for_
     workshop.signed("child", "DNS:localhost", "leaf", P256, "2");
     shows(&database, &workshop, "leaf").await;
     assert_eq!(judged(&database, "localhost", std::slice::from_ref(&leaf)).await.1, None);
+    shows(&database, &workshop, "child").await;
+    let refused = judged(&database, "localhost", std::slice::from_ref(&leaf)).await.1.unwrap();
+    assert!(refused.contains("UnknownIssuer"), "{refused}");
 }
 
 #[tokio::test]

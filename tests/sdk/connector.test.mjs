@@ -108,6 +108,17 @@ test("what differs is changed, and what the definition no longer has is removed"
   assert.equal(service.connections[0].config.port, undefined);
 });
 
+test("trustCertificates is asked for when the setup tests run, and not otherwise", async (t) => {
+  const service = await memoryService(t);
+  const trusting = (more) => client(service).createConnector(shop({ trustCertificates: true, ...more })).ensure();
+  await trusting();
+  assert.equal(sent(service, "POST").at(-1).trust_certificates, true);
+  await trusting({ sync: { schedule: "hourly", mode: "incremental" } });
+  await trusting({ source: { type: "postgres", host: "db2.example", port: 5432, user: "reader", password: "first" } });
+  const asked = sent(service, "PATCH").map(({ run_setup_tests, trust_certificates }) => [run_setup_tests, trust_certificates]);
+  assert.deepEqual(asked, [[false, undefined], [true, true]]);
+});
+
 test("failed setup tests throw with the tests, and the next call tries again", async (t) => {
   let passes = false;
   const failing = { title: "Authenticating", status: "FAILED", message: "Wrong password. Correct config.password" };

@@ -76,7 +76,7 @@ pub static CONNECTOR: ConnectorType = ConnectorType {
     category: "Database",
     description: "A source under the test's control.",
     config_schema: || schemars::json_schema!({"type": "object"}),
-    open: |_, _| Ok(Box::new(LedgerSource(current()))),
+    open: |_, _, _| Ok(Box::new(LedgerSource(current()))),
 };
 
 impl Ledger {

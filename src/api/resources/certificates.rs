@@ -1,8 +1,7 @@
 //! Certificates that people approve for the sources of connections.
 //!
-//! The platform's TLS has authorities of its own, and an approval cannot add one. So an approval is taken only where it is
-//! true already: the server shows this certificate, and the platform trusts it. Anything else is refused with the reason,
-//! instead of a promise that the next sync would break.
+//! An approval is tried before it is kept: the server must show this certificate, or one that it signed. So what is listed
+//! is what connections accept, and not what somebody hoped for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,19 +18,19 @@ use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, PAGED, Route, handler};
 use crate::api::timestamp::Timestamp;
 use crate::api::{Services, setup};
-use crate::connectors::Presented;
+use crate::connectors::{Presented, Source, Trust};
 use crate::control::certificates::ApprovedCertificate;
 use crate::control::{Connection, ObjectKind};
-use crate::core::Error;
 use crate::core::access::{Access, Resource};
 use crate::core::certificate::Certificate;
+use crate::core::{Error, Result};
 
 pub(crate) fn routes() -> Vec<Route> {
     const ALL: &str = "/v1/connections/{connection_id}/certificates";
     const ONE: &str = "/v1/connections/{connection_id}/certificates/{hash}";
     const ANY: &str = "/v1/certificates";
-    const HONEST: &str = "Looks at the server: it must show this certificate, and the platform must trust it already, \
-        because an approval cannot make it (400 NotSupported).";
+    const TRIED: &str = "Looks at the server: it must show this certificate, or one that it signed. From then on the \
+        connection accepts it, whoever issued it.";
     let in_body = Needs::in_body(
         Resource::Connector,
         Access::Manage,
@@ -41,7 +40,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let read = Needs::connection(Access::Read);
     vec![
         Route::new(Method::Post, ANY, "Approve a certificate", in_body, handler!(approve_any, ApproveAny))
-            .details(HONEST),
+            .details(TRIED),
         Route::new(
             Method::Post,
             ALL,
@@ -50,7 +49,7 @@ pub(crate) fn routes() -> Vec<Route> {
             handler!(approve, Approve => CertificateBody),
         )
         .status(201)
-        .details(HONEST),
+        .details(TRIED),
         Route::new(
             Method::Get,
             ALL,
@@ -60,9 +59,8 @@ pub(crate) fn routes() -> Vec<Route> {
         )
         .query(PAGED),
         Route::new(Method::Get, ONE, "Read an approved certificate", read, handler!(get => CertificateBody)),
-        Route::new(Method::Delete, ONE, "Revoke an approval", manage, handler!(revoke)).details(
-            "Forgets the approval. What a public authority vouches for stays trusted, as it was before the approval.",
-        ),
+        Route::new(Method::Delete, ONE, "Revoke an approval", manage, handler!(revoke))
+            .details("Forgets the approval. What a public authority vouches for stays trusted."),
     ]
 }
 
@@ -112,7 +110,7 @@ struct CertificateBody {
 
 impl CertificateBody {
     fn of(approved: ApprovedCertificate) -> Self {
-        let ApprovedCertificate { hash, certificate, validated_by, validated_at } = approved;
+        let ApprovedCertificate { hash, certificate, validated_by, validated_at, private: _ } = approved;
         Self {
             id: URL_SAFE_NO_PAD.encode(&hash),
             name: certificate.subject().to_owned(),
@@ -162,37 +160,74 @@ async fn approve_for(
             .remedy(format!("Its SHA-256 is {}", certificate.sha256()))
             .into());
     }
-    let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
-    require_trust(&certificate, source.certificate().await?)?;
-    let validated_by = actor(call).unwrap_or_default();
-    let new = ApprovedCertificate { hash, certificate, validated_by, validated_at: services.control.now() };
-    services.control.approve_certificate(&connection.id, &new).await?;
-    // Somebody may have approved it before; what is kept is the answer.
-    Ok(services.control.certificate(&connection.id, &new.hash).await?.unwrap_or(new))
+    let approved = std::slice::from_ref(&certificate);
+    let source = setup::open_source(services, &connection.service, &connection.config.open()?, approved)?;
+    let private = is_private(&certificate, source.certificate().await?)?;
+    keep(services, call, &connection.id, &hash, certificate, private).await?;
+    // Somebody may have approved it before: what is kept is the answer. Nothing is where the connection was deleted meanwhile.
+    let kept = services.control.certificate(&connection.id, &hash).await?;
+    kept.ok_or_else(|| ApiError::not_found("Connection", &connection.id))
 }
 
-/// Whether it is true that connections to the server accept this certificate.
-fn require_trust(certificate: &Certificate, presented: Presented) -> ApiResult<()> {
-    let (der, distrust) = match presented {
-        Presented::Nothing(reason) => return Err(ApiError::new(400, "NotSupported", reason)),
-        Presented::Certificate { der, distrust } => (der, distrust),
-    };
-    let shown = Certificate::from_der(der)?;
-    if shown != *certificate {
-        return Err(Error::invalid(format!("The server shows another certificate, for {}", shown.subject()))
-            .field("encoded_cert")
-            .remedy(format!("Approve the one with SHA-256 {}, or correct config.host", shown.sha256()))
-            .into());
+async fn keep(
+    services: &Services,
+    call: &Call<'_>,
+    connection_id: &str,
+    hash: &str,
+    certificate: Certificate,
+    private: bool,
+) -> Result<()> {
+    let validated_by = actor(call).unwrap_or_default();
+    let (hash, validated_at) = (hash.to_owned(), services.control.now());
+    let new = ApprovedCertificate { hash, certificate, private, validated_by, validated_at };
+    services.control.approve_certificate(connection_id, &new).await
+}
+
+/// What `trust_certificates` asks for: the certificate that the source shows at this moment, if nobody vouches for it yet.
+/// Where none can be seen there is none; the setup tests say why.
+pub(super) async fn on_sight(source: &dyn Source) -> Option<Certificate> {
+    match source.certificate().await {
+        Ok(Presented::Certificate(shown, Trust::Nobody(_))) => Some(shown),
+        _ => None,
     }
-    match distrust {
+}
+
+/// Approves what was trusted on sight, once the connection it is for is there.
+pub(super) async fn keep_sighted(
+    services: &Services,
+    call: &Call<'_>,
+    connection_id: &str,
+    sighted: Option<Certificate>,
+) -> Result<()> {
+    match sighted {
+        Some(certificate) => {
+            let hash = certificate.sha256();
+            keep(services, call, connection_id, &hash, certificate, true).await
+        }
         None => Ok(()),
-        Some(error) => {
-            let message = format!(
-                "The server shows this certificate, issued by {}, and the Workers runtime does not trust it, which no \
-                 approval can change: it verifies TLS against public authorities. {error}",
-                shown.issuer()
-            );
-            Err(ApiError::new(400, "NotSupported", message))
+    }
+}
+
+/// Whether the approval is what makes connections accept the server; an error where it would not.
+fn is_private(certificate: &Certificate, presented: Presented) -> ApiResult<bool> {
+    let (shown, trust) = match presented {
+        Presented::Nothing(reason) => return Err(ApiError::new(400, "NotSupported", reason)),
+        Presented::Certificate(shown, trust) => (shown, trust),
+    };
+    match trust {
+        Trust::Approved => Ok(true),
+        Trust::Public if shown == *certificate => Ok(false),
+        Trust::Public | Trust::Nobody(_) => {
+            let (name, issuer) = (shown.subject(), shown.issuer());
+            Err(Error::invalid(format!(
+                "The server shows another certificate, for {name}, issued by {issuer}"
+            ))
+            .field("encoded_cert")
+            .remedy(format!(
+                "Approve the one with SHA-256 {}, or the authority's that signed it; or correct config.host",
+                shown.sha256()
+            ))
+            .into())
         }
     }
 }

@@ -252,10 +252,7 @@ async fn test(services: &Services, call: &Call<'_>) -> ApiResult<Answer<TestBody
     let log = found(services, call).await?;
     let event = test_event("test_event", services.ports.clock.now_micros());
     let sent = post(&services.ports, &log.service, &log.config.open()?, &[event]).await;
-    let test = SetupTest {
-        title: "Sending a test event".to_owned(),
-        status: if sent.error.is_none() { SetupTestStatus::Passed } else { SetupTestStatus::Failed },
-        message: sent.error.unwrap_or_default(),
-    };
+    let status = if sent.error.is_none() { SetupTestStatus::Passed } else { SetupTestStatus::Failed };
+    let test = SetupTest::new("Sending a test event", status, sent.error.unwrap_or_default());
     Answer::new("Setup tests have been completed", &TestBody { setup_tests: vec![test] })
 }

@@ -57,7 +57,7 @@ async fn step(title: &str, ready: bool, test: impl Future<Output = Result<()>>) 
     if ready {
         return verdict(title, test.await);
     }
-    SetupTest { title: title.to_owned(), status: SetupTestStatus::Skipped, message: String::new() }
+    SetupTest::new(title, SetupTestStatus::Skipped, "")
 }
 
 fn verdict(title: &str, result: Result<()>) -> SetupTest {
@@ -65,5 +65,5 @@ fn verdict(title: &str, result: Result<()>) -> SetupTest {
         Ok(()) => (SetupTestStatus::Passed, String::new()),
         Err(error) => (SetupTestStatus::Failed, error.to_string()),
     };
-    SetupTest { title: title.to_owned(), status, message }
+    SetupTest::new(title, status, message)
 }

@@ -47,5 +47,5 @@ pub(super) fn verdict(title: &str, result: Result<()>) -> SetupTest {
         Ok(()) => (SetupTestStatus::Passed, String::new()),
         Err(error) => (SetupTestStatus::Failed, error.to_string()),
     };
-    SetupTest { title: title.to_owned(), status, message }
+    SetupTest::new(title, status, message)
 }

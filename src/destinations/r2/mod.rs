@@ -116,11 +116,8 @@ impl Destination for R2 {
         let store = match self.store() {
             Ok(store) => store,
             Err(error) => {
-                let skipped = SetupTest {
-                    title: WRITING.to_owned(),
-                    status: SetupTestStatus::Skipped,
-                    message: "There is no bucket to write to".to_owned(),
-                };
+                let skipped =
+                    SetupTest::new(WRITING, SetupTestStatus::Skipped, "There is no bucket to write to");
                 return vec![check::verdict(FINDING, Err(error)), skipped];
             }
         };

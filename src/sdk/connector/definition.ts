@@ -111,6 +111,11 @@ export interface ConnectorDefinition {
   sync?: SyncDefinition
   /** Schema (for databases: prefix of the schemas) at the destination. Default: the id in lower case, `_` for the rest. */
   schema?: string
+  /**
+   * Approves the certificate that the source's server shows whenever the connection is made or its configuration changes, if no
+   * public authority vouches for it (RDS, Cloud SQL, Supabase, self-signed). Without it, approve with `connections.certificates.approve`.
+   */
+  trustCertificates?: boolean
   /** Not supported yet: defining one is an error, so that it is never silently left out. */
   transform?: { type: 'sql'; query: string } | { type: 'function'; fn: (row: never) => unknown }
 }

@@ -18,6 +18,8 @@ export interface Desired {
     syncMode: string | undefined
     paused: boolean | undefined
   }
+  /** Whether to approve the source's certificate at first sight. */
+  trust: { trust_certificates?: true }
 }
 
 /** Characters in the name of a schema at the service. */
@@ -60,6 +62,7 @@ export async function desired(definition: ConnectorDefinition, env: object | und
       syncMode: sync?.mode,
       paused: sync?.paused,
     },
+    trust: definition.trustCertificates === true ? { trust_certificates: true } : {},
   }
 }
 

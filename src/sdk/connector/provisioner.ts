@@ -184,6 +184,7 @@ export class Provisioner {
         service,
         config: { ...config, [schemaField(service)]: schema },
         run_setup_tests: true,
+        ...want.trust,
         ...definitionFields(want.connection),
       },
       options,
@@ -218,7 +219,8 @@ export class Provisioner {
     if (configPatch !== undefined) patch.config = configPatch
     const run_setup_tests = test || current.status.setup_state !== 'connected'
     if (Object.keys(patch).length === 0 && !run_setup_tests) return current
-    const updated = await this.#api.connections.update(current.id, { ...patch, run_setup_tests }, options)
+    const sent = { ...patch, run_setup_tests, ...(run_setup_tests && want.trust) }
+    const updated = await this.#api.connections.update(current.id, sent, options)
     this.#remember(current.id, config)
     if (run_setup_tests) mustPass(`Connector ${id}`, updated.id, updated.setup_tests)
     return updated

@@ -20,7 +20,7 @@ export class CertificatesResource {
     return this.#transport.send({ ...options, method: 'GET', path: url })
   }
 
-  /** Only what the server shows and the platform trusts already; anything else is an error that says why. */
+  /** Tried before it is kept: the server must show this certificate, or one that it signed. */
   approve(connectionId: string, certificate: NewCertificate, options: RequestOptions = {}): Promise<Certificate> {
     const url = path`/v1/connections/${connectionId}/certificates`
     return this.#transport.send({ ...options, method: 'POST', path: url, body: certificate, idempotent: true })

@@ -57,8 +57,10 @@ export class ConnectionsResource {
   }
 
   /** Runs the setup tests; failed tests are in `setup_tests`, not an error. */
-  test(id: string, options: RequestOptions = {}): Promise<Connection> {
-    return this.#post(path`/v1/connections/${id}/test`, {}, options, true)
+  test(id: string, options: RequestOptions & { trustCertificates?: boolean } = {}): Promise<Connection> {
+    const { trustCertificates, ...rest } = options
+    const body = trustCertificates === undefined ? {} : { trust_certificates: trustCertificates }
+    return this.#post(path`/v1/connections/${id}/test`, body, rest, true)
   }
 
   /** Starts a sync, unless one is running. `force` cancels the running one first. The answer names the run. */

@@ -78,7 +78,7 @@ pub const DEVIATIONS: &[(&str, &[&str])] = &[
             "Feature.notes",
         ],
     ),
-    ("optional: everything is in the message", &["Alert.details", "SetupTest.details"]),
+    ("optional: everything is in the message", &["Alert.details"]),
     (
         "tables and columns share a type in the document; of tables it is never answered",
         &["TablePatch.reason_code"],

@@ -12,6 +12,7 @@ use super::{EDIT_ATTEMPTS, events, found};
 use crate::api::access::Needs;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
+use crate::api::resources::certificates;
 use crate::api::response::{Answer, NoData};
 use crate::api::router::{Method, Route, handler};
 use crate::api::{Services, setup};
@@ -31,7 +32,7 @@ pub(crate) fn routes() -> Vec<Route> {
     const RESYNC_TABLES: &str = "/v1/connections/{connection_id}/schemas/tables/resync";
     const RESYNC_TABLE: &str = "/v1/connections/{connection_id}/schemas/{schema}/tables/{table}/resync";
     vec![
-        Route::new(Method::Post, TEST, "Run setup tests", Needs::connection(Access::Edit), handler!(test => ConnectionBody)),
+        Route::new(Method::Post, TEST, "Run setup tests", Needs::connection(Access::Edit), handler!(test, RunTestsBody => ConnectionBody)),
         Route::new(Method::Post, SYNC, "Sync now", Needs::connection(Access::Edit), handler!(sync, SyncBody => StartedBody)).details(
             "A sync that runs already is left alone, or with force cancelled and started anew. A paused connection is \
              not synced.",
@@ -44,6 +45,13 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(Method::Post, RESYNC_TABLES, "Read all history of some tables again", Needs::connection(Access::Edit), handler!(resync_tables, Scope)),
         Route::new(Method::Post, RESYNC_TABLE, "Read all history of a table again", Needs::connection(Access::Edit), handler!(resync_table)),
     ]
+}
+
+/// How to test.
+#[derive(Deserialize, JsonSchema)]
+struct RunTestsBody {
+    /// Whether to approve the certificate that the source shows now, if nobody vouches for it; false where absent.
+    trust_certificates: Option<bool>,
 }
 
 /// How to sync.
@@ -102,10 +110,17 @@ struct NewState {
     state: Map<String, Value>,
 }
 
-async fn test(services: &Services, call: &Call<'_>) -> ApiResult<Answer<ConnectionBody>> {
+async fn test(services: &Services, call: &Call<'_>, body: RunTestsBody) -> ApiResult<Answer<ConnectionBody>> {
     for _ in 0..EDIT_ATTEMPTS {
         let mut connection = found(services, call).await?;
-        let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
+        let clear = connection.config.open()?;
+        let mut source = setup::open_source(services, &connection.service, &clear, &connection.approved)?;
+        if body.trust_certificates == Some(true) {
+            let sighted = certificates::on_sight(source.as_ref()).await;
+            connection.approved.extend(sighted.clone());
+            certificates::keep_sighted(services, call, &connection.id, sighted).await?;
+            source = setup::open_source(services, &connection.service, &clear, &connection.approved)?;
+        }
         connection.setup_tests = source.check().await;
         let before = connection.setup_state;
         connection.setup_state = setup::concluded(&connection.setup_tests, before);

@@ -10,7 +10,7 @@ use super::schedule::ScheduleField;
 use crate::api::config;
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
-use crate::api::resources::actor;
+use crate::api::resources::{actor, certificates};
 use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::connectors::SyncMode;
@@ -36,6 +36,8 @@ pub(crate) struct NewConnectionBody {
     paused: Option<bool>,
     /// Whether to run the setup tests; true where absent.
     run_setup_tests: Option<bool>,
+    /// Whether to approve the certificate that the source shows now, if no public authority vouches for it; false where absent.
+    trust_certificates: Option<bool>,
     /// The connector's configuration; its schema is at `/v1/metadata/connector-types/{service}`.
     config: Option<Map<String, Value>>,
     /// Credentials of connectors that sign in by OAuth; none does yet.
@@ -246,7 +248,12 @@ pub(crate) async fn create(
     let schedule = new.timing.schedule(None, zone)?;
     let config = config::check(&new.config.unwrap_or_default(), None, &schema)?;
     let schema_name = name_in(&config.clear)?;
-    let source = setup::open_source(services, &new.service, &config.clear)?;
+    let mut source = setup::open_source(services, &new.service, &config.clear, &[])?;
+    let mut sighted = None;
+    if new.trust_certificates == Some(true) {
+        sighted = certificates::on_sight(source.as_ref()).await;
+        source = setup::open_source(services, &new.service, &config.clear, sighted.as_slice())?;
+    }
     let mut setup_state = SetupState::Incomplete;
     let mut setup_tests = Vec::new();
     if new.run_setup_tests.unwrap_or(true) {
@@ -285,6 +292,7 @@ pub(crate) async fn create(
             connection.schema_name
         )));
     }
+    certificates::keep_sighted(services, call, &connection.id, sighted).await?;
     services.syncs.announce().await;
     let place = Place { id: &connection.id, group_id: Some(&connection.group_id) };
     call.adopt(services, RoleScope::Connector, place).await?;

@@ -10,10 +10,12 @@ use super::{EDIT_ATTEMPTS, events, found};
 use crate::api::config::{self, CheckedConfig};
 use crate::api::error::{ApiError, ApiResult};
 use crate::api::request::Call;
+use crate::api::resources::certificates;
 use crate::api::response::Answer;
 use crate::api::{Services, setup};
 use crate::control::{Connection, DueChange, SetupState, SyncStateChange};
 use crate::core::Error;
+use crate::core::certificate::Certificate;
 use crate::core::fault_point::FaultPoint;
 use crate::core::schedule::{self, Schedule, ScheduleKind, Zone};
 use crate::core::settings::SchemaChangePolicy;
@@ -26,6 +28,8 @@ pub(crate) struct ConnectionPatch {
     paused: Option<bool>,
     /// Whether to run the setup tests; where absent, only when `config` changes.
     run_setup_tests: Option<bool>,
+    /// As at creation, whenever the setup tests run.
+    trust_certificates: Option<bool>,
     /// Fields of the configuration to change.
     config: Option<Map<String, Value>>,
     /// As at creation.
@@ -49,6 +53,8 @@ struct Edited {
     sync_state: SyncStateChange,
     /// Whether the setup tests ran.
     tested: bool,
+    /// The certificate to approve with it.
+    sighted: Option<Certificate>,
 }
 
 pub(crate) async fn edit(
@@ -65,6 +71,7 @@ pub(crate) async fn edit(
         let events = events::edited(&edited.connection, sync_state, edited.tested, now);
         if services.control.save_connection(&edited.connection, config, due, sync_state, &events).await? {
             after(services, &edited, &patch).await?;
+            certificates::keep_sighted(services, call, &edited.connection.id, edited.sighted).await?;
             services.syncs.announce().await;
             let body = ConnectionBody::full(found(services, call).await?, services.ports.clock.now_micros());
             return Answer::new("Connection has been updated", &body);
@@ -91,7 +98,7 @@ async fn apply(
     connection.sync_mode = patch.timing.sync_mode.unwrap_or(connection.sync_mode);
     connection.schema_change_handling =
         patch.schema_change_handling.unwrap_or(connection.schema_change_handling);
-    let config = check_config(services, &mut connection, patch).await?;
+    let (config, sighted) = check_config(services, &mut connection, patch).await?;
     let sync_state = match patch.paused {
         Some(true) if !connection.paused => SyncStateChange::Pause,
         Some(false) if connection.paused => SyncStateChange::Resume,
@@ -108,7 +115,7 @@ async fn apply(
     };
     let mode_changed = connection.sync_mode != mode;
     let tested = runs_tests(patch);
-    Ok(Edited { connection, config, mode_changed, due, sync_state, tested })
+    Ok(Edited { connection, config, mode_changed, due, sync_state, tested, sighted })
 }
 
 /// What decides whether the clock may start a connection.
@@ -144,10 +151,10 @@ async fn check_config(
     services: &Services,
     connection: &mut Connection,
     patch: &ConnectionPatch,
-) -> ApiResult<Option<CheckedConfig>> {
+) -> ApiResult<(Option<CheckedConfig>, Option<Certificate>)> {
     let run_tests = runs_tests(patch);
     if patch.config.is_none() && !run_tests {
-        return Ok(None);
+        return Ok((None, None));
     }
     let stored = connection.config.open()?;
     let checked = match &patch.config {
@@ -170,12 +177,18 @@ async fn check_config(
         None => None,
     };
     let clear = checked.as_ref().map_or(&stored, |checked| &checked.clear);
-    let source = setup::open_source(services, &connection.service, clear)?;
+    let mut source = setup::open_source(services, &connection.service, clear, &connection.approved)?;
+    let mut sighted = None;
     if run_tests {
+        if patch.trust_certificates == Some(true) {
+            sighted = certificates::on_sight(source.as_ref()).await;
+            connection.approved.extend(sighted.clone());
+            source = setup::open_source(services, &connection.service, clear, &connection.approved)?;
+        }
         connection.setup_tests = source.check().await;
         connection.setup_state = setup::concluded(&connection.setup_tests, connection.setup_state);
     }
-    Ok(checked)
+    Ok((checked, sighted))
 }
 
 /// What the engine must hear once the edit is saved.

@@ -74,7 +74,8 @@ pub(super) async fn look(
     connection: &Connection,
     switch: Option<bool>,
 ) -> ApiResult<()> {
-    let source = setup::open_source(services, &connection.service, &connection.config.open()?)?;
+    let source =
+        setup::open_source(services, &connection.service, &connection.config.open()?, &connection.approved)?;
     let catalog = source.discover().await?;
     let known = services.control.latest_versions(&connection.id).await?;
     let settings = services.control.stream_settings(&connection.id).await?;

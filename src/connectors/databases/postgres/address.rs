@@ -112,8 +112,8 @@ impl Parameters {
                 }
                 ("ssl", "true") => found.sslmode = SslMode::Require,
                 ("options", options) => found.options = Some(options.to_owned()),
-                // The platform does not show us the certificate that channel binding signs, but what binding is for,
-                // that nobody sits in between, the verified certificate gives as well. So TLS becomes mandatory.
+                // The platform's TLS does not show us the certificate that channel binding signs, but what binding is
+                // for, that nobody sits in between, the verified certificate gives as well. So TLS becomes mandatory.
                 ("channel_binding", "require") => bind_channel = true,
                 ("sslrootcert", "system") => {}
                 ("sslrootcert" | "sslcert" | "sslkey", _) => return Err(unsupported(field, &name)),
@@ -130,7 +130,9 @@ impl Parameters {
 fn unsupported(field: &str, parameter: &str) -> Error {
     Error::invalid(format!("The connection URL's parameter '{parameter}' has a value that is not supported"))
         .field(field)
-        .remedy("Certificates are verified against public roots; use Hyperdrive for a private authority")
+        .remedy(
+            "Leave it out. Certificates are verified against public authorities, and those you approve for the connection",
+        )
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! The setup tests: each step of connecting, then what syncs will need.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::config::Config;
 use super::discover::{READABLE, scope};
 use super::names::Missing;
+use super::presented;
 use super::session::{Session, Step};
-use crate::connectors::{SetupTest, SetupTestStatus};
+use crate::connectors::{Presented, SetupTest, SetupTestStatus, Trust};
 use crate::core::Result;
+use crate::core::certificate::Certificate;
 use crate::ports::Ports;
 
 const CONNECT: &str = "Connecting to host";
@@ -37,7 +40,15 @@ pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
             });
             let others =
                 [VERSION, ROLE, NAMES, PERMISSIONS].map(|title| test(title, SetupTestStatus::Skipped, ""));
-            return connecting.chain(others).collect();
+            let mut tests: Vec<_> = connecting.chain(others).collect();
+            if failed == Step::Tls
+                && let Ok(Presented::Certificate(shown, Trust::Nobody(reason))) =
+                    presented::certificate(config, ports).await
+                && let Some(failure) = tests.iter_mut().find(|test| test.title == TLS)
+            {
+                *failure = distrusted(&shown, &reason);
+            }
+            return tests;
         }
     };
     let mut tests = vec![passed(CONNECT), encryption(&session), passed(LOGIN), version(&session)];
@@ -52,6 +63,21 @@ pub(super) async fn check(config: &Config, ports: &Ports) -> Vec<SetupTest> {
         }
     }
     tests
+}
+
+/// The verdict on a server whose certificate nobody vouches for, with what it takes to approve it.
+fn distrusted(shown: &Certificate, reason: &str) -> SetupTest {
+    let (subject, issuer, sha256) = (shown.subject(), shown.issuer(), shown.sha256());
+    let message = format!(
+        "config.sslmode: The server's certificate, for {subject}, issued by {issuer}, is not trusted ({reason}). If its \
+         SHA-256 is rightly {sha256}, approve it with POST /v1/connections/{{id}}/certificates, or repeat this with \
+         trust_certificates; without TLS set sslmode to disable"
+    );
+    let certificate = json!({
+        "name": subject, "issuer": issuer, "hash": sha256, "encoded_cert": shown.to_text(), "type": "X.509",
+    });
+    let details = Some(json!({ "certificate": certificate }));
+    SetupTest { details, ..test(TLS, SetupTestStatus::Failed, &message) }
 }
 
 fn encryption(session: &Session) -> SetupTest {
@@ -183,5 +209,5 @@ fn passed(title: &str) -> SetupTest {
 }
 
 fn test(title: &str, status: SetupTestStatus, message: &str) -> SetupTest {
-    SetupTest { title: title.to_owned(), status, message: message.to_owned() }
+    SetupTest::new(title, status, message)
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::address::{self, Address};
 use super::patience::{DEFAULT_QUERY_SECONDS, MAX_QUERY_SECONDS, MIN_QUERY_SECONDS};
 use crate::core::catalog::StreamName;
+use crate::core::certificate::Certificate;
 use crate::core::redact::Secret;
 use crate::core::{Error, Result};
 use crate::ports::Bindings;
@@ -43,7 +44,8 @@ pub(super) struct RawConfig {
     /// Name of a Hyperdrive binding of the Worker, instead of host or URL.
     hyperdrive: Option<String>,
     /// `disable`, `prefer` (default), `require`, `verify-ca` or `verify-full`. Every TLS connection verifies the
-    /// certificate and its host name, so the last three are the same.
+    /// certificate and its host name, so the last three are the same. A certificate that no public authority vouches for
+    /// must be approved (`trust_certificates`, `/v1/connections/{id}/certificates`).
     sslmode: Option<SslMode>,
     /// Prefix of the destination schemas.
     schema_prefix: Option<String>,
@@ -140,6 +142,8 @@ pub(super) struct Config {
     pub(super) query_timeout_seconds: u32,
     /// Most chunks of a sync read at once, each over a connection of its own.
     pub(super) max_parallel_reads: u32,
+    /// Certificates that the server may show besides those of public authorities.
+    pub(super) approved: Vec<Certificate>,
 }
 
 impl Config {
@@ -147,7 +151,7 @@ impl Config {
     ///
     /// # Errors
     /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) naming the field.
-    pub(super) fn parse(config: &Value, bindings: &dyn Bindings) -> Result<Self> {
+    pub(super) fn parse(config: &Value, approved: &[Certificate], bindings: &dyn Bindings) -> Result<Self> {
         // serde quotes a number where it wanted a string: fine for a host, not for a password (I6).
         for field in ["password", "url", "client_private_key"] {
             if config.get(field).is_some_and(|value| !value.is_string() && !value.is_null()) {
@@ -158,7 +162,7 @@ impl Config {
             .map_err(|error| {
                 Error::invalid(format!("The configuration is malformed: {error}")).field("config")
             })?
-            .validate(bindings)
+            .validate(approved, bindings)
     }
 
     /// The cursor column the user named for a stream.
@@ -168,7 +172,7 @@ impl Config {
 }
 
 impl RawConfig {
-    fn validate(self, bindings: &dyn Bindings) -> Result<Config> {
+    fn validate(self, approved: &[Certificate], bindings: &dyn Bindings) -> Result<Config> {
         self.refuse_the_unavailable()?;
         let mut address = self.address(bindings)?;
         if let Some(mode) = self.sslmode {
@@ -207,6 +211,7 @@ impl RawConfig {
             numeric_as_text: self.numeric_as_text,
             query_timeout_seconds,
             max_parallel_reads,
+            approved: approved.to_vec(),
         })
     }
 
@@ -356,7 +361,7 @@ mod tests {
     }
 
     fn parse(config: Value) -> Result<Config> {
-        Config::parse(&config, &OneHyperdrive)
+        Config::parse(&config, &[], &OneHyperdrive)
     }
 
     fn refused(config: Value, field: &str) {

@@ -47,6 +47,7 @@ use self::session::Session;
 use crate::connectors::registry::ConnectorType;
 use crate::connectors::{BatchSink, KeyScan, Presented, SetupTest, Source, StreamRequest};
 use crate::core::catalog::Catalog;
+use crate::core::certificate::Certificate;
 use crate::core::run::{Chunk, Cursor, StreamPlan};
 use crate::core::{ErrorKind, Result};
 use crate::ports::Ports;
@@ -73,8 +74,8 @@ const fn service(id: &'static str, name: &'static str) -> ConnectorType {
     }
 }
 
-fn open(config: &Value, ports: &Ports) -> Result<Box<dyn Source>> {
-    let config = Config::parse(config, ports.bindings.as_ref())?;
+fn open(config: &Value, approved: &[Certificate], ports: &Ports) -> Result<Box<dyn Source>> {
+    let config = Config::parse(config, approved, ports.bindings.as_ref())?;
     Ok(Box::new(Postgres { config, ports: ports.clone(), idle: RefCell::default() }))
 }
 

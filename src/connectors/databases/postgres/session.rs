@@ -20,6 +20,8 @@ use super::errors::{REACH, chain, is_network, translate, unavailable};
 use super::patience::Patience;
 use super::sql;
 use super::wire::{WireNotes, WireStream};
+use crate::connectors::tls::{self, Refusal};
+use crate::core::certificate::Certificate;
 use crate::core::{Error, ErrorKind, Result};
 use crate::ports::{Ports, TcpStream, TlsMode};
 
@@ -27,7 +29,7 @@ use crate::ports::{Ports, TcpStream, TlsMode};
 const CONNECT_MS: u64 = 20_000;
 
 /// `SSLRequest`: length 8, code 80877103 (PostgreSQL manual, message formats).
-pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// How far connecting came when it failed: the setup tests report each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,10 +82,10 @@ impl Session {
     }
 
     async fn attempt(
-        Config { address, query_timeout_seconds, .. }: &Config,
+        Config { address, query_timeout_seconds, approved, .. }: &Config,
         ports: &Ports,
     ) -> std::result::Result<Self, (Step, Error)> {
-        let (stream, encrypted) = open(address, ports).await?;
+        let Opened { stream, encrypted, handshaking } = open(address, approved, ports).await?;
         let notes = Rc::new(WireNotes::default());
         let patience = Patience::new(ports.timer.clone(), *query_timeout_seconds);
         let wire = WireStream::new(stream, notes.clone(), patience);
@@ -99,7 +101,7 @@ impl Session {
         // TLS, if any, is already under `wire`.
         config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         let (client, connection) = config.connect_raw(wire, NoTls).await.map_err(|error| {
-            if encrypted && !notes.heard.get() && error.as_db_error().is_none() {
+            if handshaking && !notes.heard.get() && error.as_db_error().is_none() {
                 (Step::Tls, handshake_failed(&error))
             } else {
                 (Step::Login, login_failed(error, address))
@@ -222,18 +224,55 @@ fn poll_with<T>(
     }
 }
 
+/// An open connection, before the login.
+struct Opened {
+    stream: Box<dyn TcpStream>,
+    encrypted: bool,
+    /// The platform's handshake shows its failure only on the first read.
+    handshaking: bool,
+}
+
 /// Opens TCP and, as `sslmode` says, TLS. tokio-postgres could negotiate as well, but hides the outcome and reads ahead
 /// of the handshake.
 async fn open(
     address: &Address,
+    approved: &[Certificate],
+    ports: &Ports,
+) -> std::result::Result<Opened, (Step, Error)> {
+    let clear = |stream| Opened { stream, encrypted: false, handshaking: false };
+    if address.sslmode == SslMode::Disable {
+        let stream = ports.tcp.connect(&address.host, address.port, TlsMode::Off).await;
+        return Ok(clear(stream.map_err(|error| (Step::Host, at_host(error, address)))?));
+    }
+    if !approved.is_empty() {
+        let (stream, ready) = dial(address, TlsMode::Off, ports).await?;
+        if !ready {
+            return Ok(clear(stream));
+        }
+        match tls::handshake(stream, &address.host, approved, ports.clock.now_ms()).await {
+            Ok(stream) => return Ok(Opened { stream, encrypted: true, handshaking: false }),
+            // The server may have got a certificate of a public authority since, which needs no approval.
+            Err(Refusal::Distrusted { .. }) => {}
+            Err(Refusal::Failed(error)) => return Err((Step::Tls, handshake_broken(&error))),
+        }
+    }
+    let (stream, ready) = dial(address, TlsMode::StartTls, ports).await?;
+    if !ready {
+        return Ok(clear(stream));
+    }
+    let stream = stream.start_tls().map_err(|error| (Step::Tls, handshake_failed(&error)))?;
+    Ok(Opened { stream, encrypted: true, handshaking: true })
+}
+
+/// Opens TCP and asks for TLS. Gives the stream, and whether the server is ready for the handshake; if not, `sslmode` allows
+/// going on in clear.
+pub(super) async fn dial(
+    address: &Address,
+    mode: TlsMode,
     ports: &Ports,
 ) -> std::result::Result<(Box<dyn TcpStream>, bool), (Step, Error)> {
-    let mode = if address.sslmode == SslMode::Disable { TlsMode::Off } else { TlsMode::StartTls };
-    let host_failed = |error: Error| (Step::Host, at_host(error, address));
-    let mut stream = ports.tcp.connect(&address.host, address.port, mode).await.map_err(host_failed)?;
-    if mode == TlsMode::Off {
-        return Ok((stream, false));
-    }
+    let stream = ports.tcp.connect(&address.host, address.port, mode).await;
+    let mut stream = stream.map_err(|error| (Step::Host, at_host(error, address)))?;
     let dropped = |error: std::io::Error| {
         let message = format!("The server dropped the connection when asked for TLS: {error}");
         (Step::Tls, unavailable(message).field("config.host"))
@@ -243,10 +282,7 @@ async fn open(
     // Exactly one byte is read: anything already behind it was not encrypted and would be somebody else's, so it must
     // reach the handshake, which it breaks, and not our buffer (CVE-2021-23222).
     match stream.read_u8().await.map_err(dropped)? {
-        b'S' => match stream.start_tls() {
-            Ok(stream) => Ok((stream, true)),
-            Err(error) => Err((Step::Tls, handshake_failed(&error))),
-        },
+        b'S' => Ok((stream, true)),
         b'N' if address.sslmode.required() => {
             let error =
                 Error::new(ErrorKind::SourceConfig, "The server does not offer TLS, but sslmode requires it");
@@ -264,12 +300,20 @@ async fn open(
     }
 }
 
+/// Whether the two sides came to no agreement, which trying again does not change, or to no end.
+fn handshake_broken(error: &std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return handshake_failed(error);
+    }
+    unavailable(format!("The connection broke during the TLS handshake: {error}")).field("config.host")
+}
+
 fn handshake_failed(cause: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::SourceConfig, format!("The TLS handshake with the server failed: {cause}"))
         .field("config.sslmode")
         .remedy(
-            "The certificate must come from a public authority and carry the host's name. For a private authority use a \
-             Hyperdrive binding; without TLS set sslmode to disable",
+            "The certificate must come from a public authority and carry the host's name, or be approved for the connection \
+             (trust_certificates, or POST /v1/connections/{id}/certificates); without TLS set sslmode to disable",
         )
 }
 
