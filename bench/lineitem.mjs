@@ -15,6 +15,8 @@ const { values: options } = parseArgs({
     repeat: { type: "string", default: "3" },
     // Without wasm-opt, as the tests run it.
     quick: { type: "boolean", default: false },
+    // `runtime` trusts the server's authority, so that the runtime speaks TLS; with `own` the module must.
+    tls: { type: "string", default: "off" },
     // WASM memory cap in pages of 64 KiB; 1024 is what Cloudflare leaves us (I9).
     pages: { type: "string", default: "1024" },
   },
@@ -25,7 +27,8 @@ const destinations = options.destination === "both" ? ["r2", "d1"] : [options.de
 
 await build({ release: !options.quick });
 printMachine(options);
-const source = await startSource(rows);
+const encrypted = options.tls !== "off";
+const source = await startSource(rows, { ssl: encrypted });
 console.log(`source: ${source.rows} rows of lineitem, ${(source.bytes / 1e6).toFixed(1)} MB of heap, ${source.origin}`);
 try {
   const copies = [];
@@ -39,11 +42,12 @@ try {
 
 /** Syncs the table into new places several times. The first sync meets a Worker that has never run, the others a warm one. */
 async function measure(destination, copy) {
-  const service = await startService({ wasmMaxMemPages: Number(options.pages), configure: counted });
+  const caFile = options.tls === "runtime" ? source.caFile : undefined;
+  const service = await startService({ wasmMaxMemPages: Number(options.pages), configure: counted, caFile });
   try {
     const runs = [];
     for (let at = 0; at <= repeat; at += 1) {
-      const connection = await connect(service, destination, source, `bench${at}`);
+      const connection = await connect(service, destination, source, `bench${at}`, encrypted);
       const before = await messages(service);
       const run = await syncOnce(service, connection);
       runs.push({ ...run, messages: (await messages(service)) - before, rows: source.rows, bytes: source.bytes });

@@ -11,9 +11,9 @@ const GENERATOR = "tpchgen-cli==4.0.0";
 /** Rows of lineitem at TPC-H's scale factor 1. */
 const ROWS_AT_SCALE_1 = 6_001_215;
 
-/** Starts Postgres and loads that many rows. */
-export async function startSource(rows) {
-  const pg = await startPostgres({ settings: { shared_buffers: "1GB", maintenance_work_mem: "256MB" } });
+/** Starts Postgres, with TLS or without, and loads that many rows. */
+export async function startSource(rows, { ssl = false } = {}) {
+  const pg = await startPostgres({ ssl, settings: { shared_buffers: "1GB", maintenance_work_mem: "256MB" } });
   await pg.query(`CREATE TABLE lineitem (${LINEITEM.columns})`);
   const generator = installed();
   if (generator) await pipe(pg, generator, rows);

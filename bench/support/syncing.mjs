@@ -4,13 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 const CONFIG = { r2: { bucket: "LAKE" }, d1: { binding: "ANALYTICS_DB" } };
 
 /** A connection for the table; gives its id. */
-export async function connect(service, destination, source, name = "bench") {
+export async function connect(service, destination, source, name = "bench", encrypted = false) {
   const ask = asking(service);
   const { id: group_id } = await ask("POST", "/v1/groups", { name });
   await ask("POST", "/v1/destinations", { group_id, service: destination, region: "LOCAL", time_zone_offset: "0", config: CONFIG[destination] });
   const { host, port, user, password, database } = source;
-  const config = { host, port, user, password, database, sslmode: "disable", schema_prefix: name, tables: ["public.lineitem"] };
-  const { id } = await ask("POST", "/v1/connections", { group_id, service: "postgres", schedule_type: "manual", config });
+  const config = { host, port, user, password, database, sslmode: encrypted ? "require" : "disable", schema_prefix: name, tables: ["public.lineitem"] };
+  const { id } = await ask("POST", "/v1/connections", { group_id, service: "postgres", schedule_type: "manual", trust_certificates: encrypted, config });
   return id;
 }
 
