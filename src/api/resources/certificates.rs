@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::actor;
 use super::connections::found;
@@ -183,12 +184,26 @@ async fn keep(
     services.control.approve_certificate(connection_id, &new).await
 }
 
-/// What `trust_certificates` asks for: the certificate that the source shows at this moment, if nobody vouches for it yet.
-/// Where none can be seen there is none; the setup tests say why.
-pub(super) async fn on_sight(source: &dyn Source) -> Option<Certificate> {
+/// Opens a source as [`setup::open_source`] does and, where `trust_certificates` asks for it, so that it accepts the
+/// certificate it shows at this moment; gives that too, if nobody vouched for it before. Where none can be seen there is
+/// none; the setup tests say why.
+pub(super) async fn open_trusting(
+    services: &Services,
+    service: &str,
+    config: &Value,
+    approved: &[Certificate],
+    trust_certificates: Option<bool>,
+) -> ApiResult<(Box<dyn Source>, Option<Certificate>)> {
+    let source = setup::open_source(services, service, config, approved)?;
+    if trust_certificates != Some(true) {
+        return Ok((source, None));
+    }
     match source.certificate().await {
-        Ok(Presented::Certificate(shown, Trust::Nobody(_))) => Some(shown),
-        _ => None,
+        Ok(Presented::Certificate(shown, Trust::Nobody(_))) => {
+            let approved = [approved, std::slice::from_ref(&shown)].concat();
+            Ok((setup::open_source(services, service, config, &approved)?, Some(shown)))
+        }
+        _ => Ok((source, None)),
     }
 }
 

@@ -32,8 +32,8 @@ use crate::ports::TcpStream;
 pub(crate) enum Refusal {
     /// The server's certificate is none of the approved, nor signed by one.
     Distrusted {
-        /// What it shows, in DER, its own first.
-        chain: Vec<Vec<u8>>,
+        /// The server's own, in DER.
+        shown: Vec<u8>,
         /// In what way it is not.
         reason: String,
     },
@@ -66,7 +66,7 @@ pub(crate) async fn handshake(
     match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(Secured(stream))),
         Err(error) => Err(match approvals.refused() {
-            Some(chain) => Refusal::Distrusted { chain, reason: error.to_string() },
+            Some(shown) => Refusal::Distrusted { shown, reason: error.to_string() },
             None => Refusal::Failed(error),
         }),
     }

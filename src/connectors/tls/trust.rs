@@ -18,7 +18,7 @@ pub(super) struct Approvals {
     approved: Vec<CertificateDer<'static>>,
     /// Those of them that are authorities.
     authorities: RootCertStore,
-    refused: OnceLock<Vec<Vec<u8>>>,
+    refused: OnceLock<Vec<u8>>,
 }
 
 impl Approvals {
@@ -32,8 +32,8 @@ impl Approvals {
         Self { approved, authorities, refused: OnceLock::new() }
     }
 
-    /// The chain that was refused, if that is why the handshake failed.
-    pub(super) fn refused(&self) -> Option<Vec<Vec<u8>>> {
+    /// The server's certificate, if it was refused and that is why the handshake failed.
+    pub(super) fn refused(&self) -> Option<Vec<u8>> {
         self.refused.get().cloned()
     }
 
@@ -64,7 +64,7 @@ impl ServerCertVerifier for Approvals {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.judge(own, chain, name, now).inspect_err(|_| {
-            self.refused.get_or_init(|| std::iter::once(own).chain(chain).map(|der| der.to_vec()).collect());
+            self.refused.get_or_init(|| own.to_vec());
         })?;
         Ok(ServerCertVerified::assertion())
     }

@@ -113,14 +113,11 @@ struct NewState {
 async fn test(services: &Services, call: &Call<'_>, body: RunTestsBody) -> ApiResult<Answer<ConnectionBody>> {
     for _ in 0..EDIT_ATTEMPTS {
         let mut connection = found(services, call).await?;
-        let clear = connection.config.open()?;
-        let mut source = setup::open_source(services, &connection.service, &clear, &connection.approved)?;
-        if body.trust_certificates == Some(true) {
-            let sighted = certificates::on_sight(source.as_ref()).await;
-            connection.approved.extend(sighted.clone());
-            certificates::keep_sighted(services, call, &connection.id, sighted).await?;
-            source = setup::open_source(services, &connection.service, &clear, &connection.approved)?;
-        }
+        let (clear, trust) = (connection.config.open()?, body.trust_certificates);
+        let (service, approved) = (&connection.service, &connection.approved);
+        let (source, sighted) =
+            certificates::open_trusting(services, service, &clear, approved, trust).await?;
+        certificates::keep_sighted(services, call, &connection.id, sighted).await?;
         connection.setup_tests = source.check().await;
         let before = connection.setup_state;
         connection.setup_state = setup::concluded(&connection.setup_tests, before);

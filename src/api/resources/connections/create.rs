@@ -248,12 +248,9 @@ pub(crate) async fn create(
     let schedule = new.timing.schedule(None, zone)?;
     let config = config::check(&new.config.unwrap_or_default(), None, &schema)?;
     let schema_name = name_in(&config.clear)?;
-    let mut source = setup::open_source(services, &new.service, &config.clear, &[])?;
-    let mut sighted = None;
-    if new.trust_certificates == Some(true) {
-        sighted = certificates::on_sight(source.as_ref()).await;
-        source = setup::open_source(services, &new.service, &config.clear, sighted.as_slice())?;
-    }
+    let trust = new.trust_certificates;
+    let (source, sighted) =
+        certificates::open_trusting(services, &new.service, &config.clear, &[], trust).await?;
     let mut setup_state = SetupState::Incomplete;
     let mut setup_tests = Vec::new();
     if new.run_setup_tests.unwrap_or(true) {

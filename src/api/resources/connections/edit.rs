@@ -177,14 +177,10 @@ async fn check_config(
         None => None,
     };
     let clear = checked.as_ref().map_or(&stored, |checked| &checked.clear);
-    let mut source = setup::open_source(services, &connection.service, clear, &connection.approved)?;
-    let mut sighted = None;
+    let trust = patch.trust_certificates.filter(|_| run_tests);
+    let (service, approved) = (&connection.service, &connection.approved);
+    let (source, sighted) = certificates::open_trusting(services, service, clear, approved, trust).await?;
     if run_tests {
-        if patch.trust_certificates == Some(true) {
-            sighted = certificates::on_sight(source.as_ref()).await;
-            connection.approved.extend(sighted.clone());
-            source = setup::open_source(services, &connection.service, clear, &connection.approved)?;
-        }
         connection.setup_tests = source.check().await;
         connection.setup_state = setup::concluded(&connection.setup_tests, connection.setup_state);
     }

@@ -30,9 +30,7 @@ pub(super) async fn certificate(config: &Config, ports: &Ports) -> Result<Presen
     }
     // The platform verifies without showing, so the certificate is read from a handshake of ours that trusts nobody.
     let shown = match attempt(&config.address, &[], ports).await? {
-        Err(Refusal::Distrusted { chain, .. }) => {
-            Certificate::from_der(chain.into_iter().next().unwrap_or_default())?
-        }
+        Err(Refusal::Distrusted { shown, .. }) => Certificate::from_der(shown)?,
         Err(Refusal::Failed(error)) => return Err(failed(&error)),
         Ok(()) => return Err(Error::internal("a certificate was trusted that nobody approved")),
     };
