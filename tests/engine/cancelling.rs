@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::CONNECTORS;
 use crate::support::deployment::define;
 use crate::support::ledger;
 use crate::support::world::{World, finish, step, vault_key};
@@ -18,8 +19,6 @@ use fivetran_do::engine::{
     Actors, Engine, Registry, RemoteSyncs, StartOutcome, StartRequest, SyncControl, Trigger,
 };
 use fivetran_do::ports::{Faults, Ports};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;

@@ -1,13 +1,12 @@
 //! A clock that was hours ahead and is put right.
 
+use crate::CONNECTORS;
 use crate::support::deployment::{define, sync_until, work};
 use crate::support::ledger;
 use crate::support::world::{World, finish};
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::{Registry, RemoteSyncs, SyncControl};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;

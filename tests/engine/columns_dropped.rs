@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::deployment::{define, sync};
+use crate::CONNECTORS;
+use crate::support::deployment::{define, sync, synced};
 use crate::support::ledger;
 use crate::support::world::{Trap, World, finish};
 use fivetran_do::core::catalog::StreamName;
@@ -12,18 +13,9 @@ use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
 use fivetran_do::engine::protocol::Message;
-use fivetran_do::engine::sync_control::TableProgress;
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;
-
-fn synced(world: &World, connection: &str) -> TableProgress {
-    let run = sync(world, connection);
-    assert_eq!(run.state, "SUCCESSFUL", "{run:?}");
-    run.tables.into_iter().next().unwrap()
-}
 
 /// Sets the column `extra`.
 fn set(world: &World, connection: &str, column: ColumnSettings) {

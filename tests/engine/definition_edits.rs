@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::CONNECTORS;
 use crate::support::deployment::{define, sync, sync_until, work};
 use crate::support::ledger::{self, IDS, Ledger};
 use crate::support::world::{World, finish};
@@ -16,8 +17,6 @@ use fivetran_do::core::settings::{
 use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::{Registry, RemoteSyncs, RunProgress, SyncControl};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
+use crate::CONNECTORS;
 use crate::support::world::{Worker, World, border, finish, step};
 use crate::support::{crowd, ledger};
 use async_trait::async_trait;
@@ -18,8 +19,6 @@ use fivetran_do::engine::protocol::{Message, SyncReply, SyncRequest, Task};
 use fivetran_do::engine::reconcile::{ReconcileRequest, Reconciler};
 use fivetran_do::engine::{Actors, Engine, Registry};
 use fivetran_do::ports::{Faults, Ports};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 const PATIENCE: usize = 100_000;
 

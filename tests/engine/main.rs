@@ -21,3 +21,8 @@ mod sweep;
 mod table_gone;
 mod table_owner;
 mod wide_plans;
+
+use fivetran_do::connectors::registry::ConnectorType;
+
+/// The one source of these tests: they decide all it does.
+static CONNECTORS: [ConnectorType; 1] = [support::ledger::CONNECTOR];

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::CONNECTORS;
 use crate::support::deployment::define;
 use crate::support::ledger::{self, IDS, Ledger};
 use crate::support::world::{Step, World, finish};
@@ -16,8 +17,6 @@ use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::sync_control::RunProgress;
 use fivetran_do::engine::{Registry, RemoteSyncs, StartRequest, SyncControl, Trigger};
 use fivetran_do::ports::{LocalSql, SqlDatabase, SqlValue, Statement};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;

@@ -1,5 +1,6 @@
 //! Schema changes in the log: each is told once, by the run that made it, and to whoever wants to be told.
 
+use crate::CONNECTORS;
 use crate::support::deployment::{define, sync};
 use crate::support::ledger::{self, Ledger};
 use crate::support::world::{Trap, World, finish};
@@ -9,8 +10,6 @@ use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
 use fivetran_do::engine::protocol::Message;
 use serde_json::{Value, json};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::CONNECTORS;
 use crate::support::world::{Worker, World, finish, step};
 use crate::support::{crowd, ledger};
 use fivetran_do::destinations::registry::DESTINATIONS;
@@ -10,8 +11,6 @@ use fivetran_do::engine::Registry;
 use fivetran_do::engine::protocol::Message;
 use fivetran_do::ports::{SqlDatabase, Statement};
 use serde_json::{Value, json};
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 const MINUTE: i64 = 60_000_000;
 

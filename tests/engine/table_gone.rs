@@ -1,6 +1,7 @@
 //! What a cursor says was loaded, and a destination that does not have it any more, or has it in too many pieces.
 
-use crate::support::deployment::{define, sync};
+use crate::CONNECTORS;
+use crate::support::deployment::{define, synced};
 use crate::support::ledger;
 use crate::support::sqlite::MemoryLocalSql;
 use crate::support::world::{World, finish};
@@ -12,21 +13,11 @@ use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
 use fivetran_do::engine::connector::Connector;
 use fivetran_do::engine::protocol::{ConnectorReply, ConnectorRequest};
-use fivetran_do::engine::sync_control::TableProgress;
 use fivetran_do::ports::{LocalSql, ObjectStore, PutCondition, PutOutcome};
 use serde_json::{Value, json};
 
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
-
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;
-
-/// Syncs a connection of one table and gives how that went.
-fn synced(world: &World, connection: &str) -> TableProgress {
-    let run = sync(world, connection);
-    assert_eq!(run.state, "SUCCESSFUL", "{run:?}");
-    run.tables.into_iter().next().unwrap()
-}
 
 /// Takes the table away, behind our back.
 fn drop_table(world: &World, destination: &str) {

@@ -1,6 +1,7 @@
 //! Two connections whose tables would be one: prefix `a` with schema `b_c`, prefix `a_b` with schema `c`; or the same prefix, in
 //! two groups whose destinations are one place.
 
+use crate::CONNECTORS;
 use crate::support::deployment::{define_connection_to, define_destination, sync};
 use crate::support::ledger;
 use crate::support::world::{World, finish};
@@ -8,8 +9,6 @@ use fivetran_do::core::ErrorKind;
 use fivetran_do::core::table::LoadMode;
 use fivetran_do::destinations::registry::DESTINATIONS;
 use fivetran_do::engine::Registry;
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 100_000;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::CONNECTORS;
 use crate::support::deployment::{define_connection_to, define_destination, sync, sync_until};
 use crate::support::ledger;
 use crate::support::world::{World, finish, step};
@@ -15,8 +16,6 @@ use fivetran_do::engine::protocol::{
 };
 use fivetran_do::engine::{Actors, Engine, Registry};
 use fivetran_do::ports::LocalSql;
-
-static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
 
 /// More borders than any single call crosses.
 const PATIENCE: usize = 1_000_000;

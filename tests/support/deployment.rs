@@ -6,6 +6,7 @@ use fivetran_do::control::connections::NewConnection;
 use fivetran_do::control::destinations::NewDestination;
 use fivetran_do::core::fault_point::FaultPoint;
 use fivetran_do::core::schedule::ScheduleKind;
+use fivetran_do::engine::sync_control::TableProgress;
 use fivetran_do::engine::{RemoteSyncs, RunProgress, StartRequest, SyncControl, Trigger};
 use serde_json::json;
 
@@ -87,6 +88,13 @@ pub fn sync(world: &World, connection: &str) -> RunProgress {
     finish(syncs.start(connection, by_hand()), PATIENCE).unwrap();
     work(world);
     finish(syncs.progress(connection), PATIENCE).unwrap().unwrap()
+}
+
+/// Syncs a connection of one table, which succeeds, and gives how that went.
+pub fn synced(world: &World, connection: &str) -> TableProgress {
+    let run = sync(world, connection);
+    assert_eq!(run.state, "SUCCESSFUL", "{run:?}");
+    run.tables.into_iter().next().unwrap()
 }
 
 /// Handles all messages, one after the other.
