@@ -8,7 +8,7 @@ export async function run(command, args, options = {}) {
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}`);
 }
 
-/** Runs a command and gives exit code and output, also when it fails; `echo` shows the output as it comes. */
+/** Runs a command and gives exit code and output, also when it fails; `echo` is a writer that gets the output as it comes. */
 export function capture(command, args, options = {}) {
   return start(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
 }
@@ -22,15 +22,15 @@ export async function works(command, ...args) {
   }
 }
 
-function start(command, args, { echo = false, ...options }) {
+function start(command, args, { echo, ...options }) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, ...options });
     let output = "";
-    for (const [stream, shown] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+    for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding("utf8");
       stream?.on("data", (text) => {
         output += text;
-        if (echo) shown.write(text);
+        echo?.write(text);
       });
     }
     child.once("error", reject);
