@@ -9,7 +9,7 @@ import { capture, run, works } from "./lib/process.mjs";
 import { cargoTools, clientPython, coverageTool, pythonClients, pythonPackages, pythonPath, toolDir } from "./lib/tools.mjs";
 
 /** How tools are compiled: they run for seconds, so that optimising them takes longer than it ever saves. */
-const QUICK_BUILD = { CARGO_PROFILE_RELEASE_OPT_LEVEL: "1", CARGO_PROFILE_RELEASE_LTO: "off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16" };
+const QUICK_BUILD = { CARGO_PROFILE_RELEASE_OPT_LEVEL: "0", CARGO_PROFILE_RELEASE_LTO: "off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16" };
 
 /** Installs what building and running need; with `tests`, also what the tests need. Quick when all is there. */
 export async function setup({ tests = false } = {}) {
@@ -41,7 +41,7 @@ async function rust() {
 }
 
 /** Installs a Rust tool into its own versioned directory. */
-export async function cargoTool(name, { version, binary }) {
+export async function cargoTool(name, { version, binary, flags = [], optimised = [] }) {
   const dir = toolDir(name, version);
   if (existsSync(path.join(dir, "bin", binary))) return;
   const spec = [name, "--version", version, "--root", dir, "--locked"];
@@ -52,7 +52,9 @@ export async function cargoTool(name, { version, binary }) {
   say(`${name} ${version} (compiled once, a few minutes; kept in ${dir})`);
   // An own target directory: the default would be a temporary one, lost if this is interrupted.
   const target = path.join(cacheDir, "tools", "build", `${name}-${version}`);
-  await run("cargo", ["install", "--quiet", ...spec], { env: { ...process.env, ...QUICK_BUILD, CARGO_TARGET_DIR: target } });
+  const hot = optimised.flatMap((name) => ["--config", `profile.release.package.${name}.opt-level=1`]);
+  const env = { ...process.env, ...QUICK_BUILD, CARGO_TARGET_DIR: target };
+  await run("cargo", ["install", "--quiet", ...spec, ...flags, ...hot], { env });
   rmSync(target, { recursive: true, force: true });
 }
 

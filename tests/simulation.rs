@@ -25,6 +25,7 @@ use fivetran_do::engine::{Actors, Engine, Registry};
 use fivetran_do::ports::{LocalSql, QueryResult, SqlDatabase, SqlValue, Statement};
 use serde_json::json;
 use support::ledger;
+use support::sqlite::SqliteDatabase;
 use support::world::{World, finish, vault_key};
 
 static CONNECTORS: [fivetran_do::connectors::registry::ConnectorType; 1] = [ledger::CONNECTOR];
@@ -69,7 +70,7 @@ struct Plant {
     spread: i64,
     queues: usize,
     consumers: usize,
-    /// Databases of the control plane that the connections are spread over. The service has one; more are arithmetic.
+    /// Databases of the control plane that the connections are spread over.
     databases: usize,
     /// Minutes that are simulated.
     minutes: i64,
@@ -167,21 +168,43 @@ impl Consumers {
 /// The connections of a plant, in the real control plane.
 fn world(plant: &Plant) -> (World, BTreeMap<String, usize>) {
     ledger::install();
-    let world = World::new(Registry { connectors: &CONNECTORS, destinations: DESTINATIONS });
+    let registry = Registry { connectors: &CONNECTORS, destinations: DESTINATIONS };
+    let world = World::divided(registry, plant.databases);
     let midnight = world.0.now.get().div_euclid(DAY_MINUTES * MINUTE) * DAY_MINUTES * MINUTE;
     world.0.now.set(midnight);
-    let Plant { connections, frequency, spread, .. } = plant;
-    let sql = format!(
-        "INSERT INTO accounts VALUES ('a', 'a', 0); INSERT INTO groups VALUES ('g', 'a', 'g', 0);
-         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {connections})
-         INSERT INTO connections (id, group_id, service, schema_name, config_public, config_sealed, setup_state,
-           created_at, updated_at, sync_frequency, next_due_at)
-         SELECT printf('c%06d', i), 'g', 'ledger', 's' || i, '{{}}', '', 'connected', 0, 0, {frequency},
-           {midnight} + (i % {spread}) * {MINUTE} FROM n"
-    );
-    let numbers = (0..*connections).map(|number| (format!("c{number:06}"), number)).collect();
-    world.0.control.with(|sqlite| sqlite.execute_batch(&sql)).unwrap();
+    let Plant { connections, frequency, spread, databases, .. } = plant;
+    for (home, database) in control_databases(&world).into_iter().enumerate() {
+        let prefix = id_prefix(home);
+        let sql = format!(
+            "INSERT INTO accounts VALUES ('a', 'a', 0); INSERT INTO groups VALUES ('g', 'a', 'g', 0);
+             WITH RECURSIVE n (i) AS (SELECT {home} UNION ALL SELECT i + {databases} FROM n WHERE i + {databases} < {connections})
+             INSERT INTO connections (id, group_id, service, schema_name, config_public, config_sealed, setup_state,
+               created_at, updated_at, sync_frequency, next_due_at)
+             SELECT printf('{prefix}%06d', i), 'g', 'ledger', 's' || i, '{{}}', '', 'connected', 0, 0, {frequency},
+               {midnight} + (i % {spread}) * {MINUTE} FROM n"
+        );
+        database.with(|sqlite| sqlite.execute_batch(&sql)).unwrap();
+    }
+    let numbers = (0..*connections).map(|number| (id_of(number, *databases), number)).collect();
     (world, numbers)
+}
+
+fn control_databases(world: &World) -> Vec<Rc<SqliteDatabase>> {
+    std::iter::once(&world.0.control).chain(&world.0.control_others).cloned().collect()
+}
+
+/// What the ids of connections begin with that live in the database of that number: with six digits, 16 letters, as real
+/// ones have.
+fn id_prefix(home: usize) -> String {
+    match home {
+        0 => "c".to_owned(),
+        _ => format!("0{}........", char::from(b'a' + home as u8)),
+    }
+}
+
+/// Connections take turns at the databases, as [`Consumers::query`] has them.
+fn id_of(number: usize, databases: usize) -> String {
+    format!("{}{number:06}", id_prefix(number % databases))
 }
 
 fn simulate(plant: &Plant) -> String {
@@ -205,7 +228,7 @@ fn simulate(plant: &Plant) -> String {
             moved.push((connection, next_due(&schedule, Some(due), at).unwrap()));
             true
         });
-        advance(&world, &moved);
+        advance(&world, plant.databases, &moved);
         world.0.now.set(now);
         let began = std::time::Instant::now();
         finish(world.engine().sweep(), 1_000_000).unwrap();
@@ -231,14 +254,17 @@ fn simulate(plant: &Plant) -> String {
 }
 
 /// What `run_started` does to the due times of connections that started.
-fn advance(world: &World, moved: &[(usize, i64)]) {
-    let rows =
-        moved.iter().map(|(number, due)| format!("[\"c{number:06}\",{due}]")).collect::<Vec<_>>().join(",");
-    let sql = format!(
-        "UPDATE connections SET next_due_at = e.value ->> 1 FROM json_each('[{rows}]') AS e \
-         WHERE connections.id = e.value ->> 0"
-    );
-    world.0.control.with(|sqlite| sqlite.execute_batch(&sql)).unwrap();
+fn advance(world: &World, databases: usize, moved: &[(usize, i64)]) {
+    for (home, database) in control_databases(world).into_iter().enumerate() {
+        let mine = moved.iter().filter(|(number, _)| number % databases == home);
+        let rows = mine.map(|(number, due)| format!("[\"{}\",{due}]", id_of(*number, databases)));
+        let sql = format!(
+            "UPDATE connections SET next_due_at = e.value ->> 1 FROM json_each('[{}]') AS e \
+             WHERE connections.id = e.value ->> 0",
+            rows.collect::<Vec<_>>().join(",")
+        );
+        database.with(|sqlite| sqlite.execute_batch(&sql)).unwrap();
+    }
 }
 
 /// Dollars of a month for so much a day, above what the plan includes.

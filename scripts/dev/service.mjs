@@ -20,6 +20,7 @@ const LOG_LINES = 5000;
  *   read once per process, so the first service started in a process decides.
  * @property {Record<string, string>} [secrets] Fixed secrets instead of generated ones.
  * @property {boolean} [cron] Fire the cron trigger each minute, as Cloudflare does. Off in tests, which call `cron()`.
+ * @property {number} [controlDatabases] Databases of the control plane; one unless told otherwise.
  * @property {boolean} [inspectObjects] Allow `objectSql`.
  * @property {(worker: Record<string, any>) => void} [configure] Last word on Miniflare's worker options: further
  *   bindings, `serviceBindings` that play a source, and so on.
@@ -47,6 +48,7 @@ export async function startService(options = {}) {
   };
   const boot = async () => {
     const { worker, migrations } = await workerOptions(secrets);
+    divide(worker, migrations, options.controlDatabases ?? 1);
     if (options.inspectObjects) makeObjectsInspectable(worker);
     options.configure?.(worker);
     // Read by Miniflare while it starts workerd, and again when it restarts it after a crash.
@@ -171,6 +173,16 @@ function addQueues(worker, count = 4) {
   for (let number = 2; number <= count; number += 1) {
     worker.queueProducers[`JOBS_${number}`] = { ...worker.queueProducers.JOBS, queueName: `${name}-${number}` };
     worker.queueConsumers[`${name}-${number}`] = consumer;
+  }
+}
+
+/** Binds further databases of the control plane, as docs/scale.md has them in wrangler.toml. */
+function divide(worker, migrations, count) {
+  const [{ dir }] = migrations.filter(({ binding }) => binding === "DB");
+  for (let number = 2; number <= count; number += 1) {
+    const binding = `DB_${number}`;
+    worker.d1Databases[binding] = { id: binding };
+    migrations.push({ binding, dir });
   }
 }
 

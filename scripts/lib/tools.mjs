@@ -2,10 +2,20 @@
 import path from "node:path";
 import { cacheDir, root } from "./paths.mjs";
 
-/** Tools that cargo installs. wasm-bindgen's version must equal the one in Cargo.lock. */
+/**
+ * Tools that cargo installs: the binary that tells that one is there, flags that leave out what nobody here runs, and the packages
+ * that are worth optimising. wasm-bindgen's version must equal the one in Cargo.lock.
+ */
 export const cargoTools = {
-  "worker-build": { version: "0.8.7", binary: "worker-build" },
-  "wasm-bindgen-cli": { version: "0.2.129", binary: "wasm-bindgen" },
+  "worker-build": { version: "0.8.7", binary: "worker-build", flags: ["--bin", "worker-build"] },
+  "wasm-bindgen-cli": {
+    version: "0.2.129",
+    binary: "wasm-bindgen",
+    // TLS is for browsers that run tests somewhere else.
+    flags: ["--no-default-features", "--bin", "wasm-bindgen", "--bin", "wasm-bindgen-test-runner"],
+    // They walk twelve megabytes of WASM at each build.
+    optimised: ["walrus", "wasmparser", "wasm-bindgen-cli-support"],
+  },
 };
 
 /** The coverage tool, installed only by `npm run test:coverage`. */

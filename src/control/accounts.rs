@@ -35,7 +35,7 @@ impl ControlPlane {
     /// When the database cannot be reached or has no such account.
     pub async fn account_of(&self, id: &str) -> Result<Account> {
         let sql = "SELECT id, name, created_at FROM accounts WHERE id = ?1";
-        let found = self.db.query(Statement::new(sql, vec![id.into()])).await?.rows.into_iter().next();
+        let found = self.shared().query(Statement::new(sql, vec![id.into()])).await?.rows.into_iter().next();
         let row = Row(found.ok_or_else(|| Error::internal(format!("There is no account '{id}'")))?);
         Ok(Account { id: row.text("id")?, name: row.text("name")?, created_at: row.integer("created_at")? })
     }
@@ -48,7 +48,7 @@ impl ControlPlane {
         let account = Account { id: self.new_id()?, name: name.to_owned(), created_at: self.now() };
         let sql = "INSERT INTO accounts (id, name, created_at) VALUES (?1, ?2, ?3)";
         let params = vec![account.id.as_str().into(), name.into(), account.created_at.into()];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.shared().query(Statement::new(sql, params)).await?;
         Ok(account)
     }
 }

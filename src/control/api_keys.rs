@@ -62,7 +62,7 @@ impl ControlPlane {
         let sql = format!(
             "SELECT {COLUMNS} FROM api_keys WHERE id = ?1 AND user_id IS NULL AND revoked_at IS NULL"
         );
-        let found = self.db.query(Statement::new(sql, vec![id.into()])).await?;
+        let found = self.shared().query(Statement::new(sql, vec![id.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }
 
@@ -77,7 +77,7 @@ impl ControlPlane {
         let select = format!(
             "SELECT {COLUMNS} FROM api_keys WHERE {condition} AND user_id IS NULL AND revoked_at IS NULL"
         );
-        self.page_of(&select, params.split_off(3), page, read).await
+        self.page_of(self.shared(), &select, params.split_off(3), page, read).await
     }
 
     /// Creates a system key.
@@ -104,7 +104,7 @@ impl ControlPlane {
             self.now().into(),
             expires_at.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.shared().query(Statement::new(sql, params)).await?;
         Ok(pair)
     }
 
@@ -121,7 +121,7 @@ impl ControlPlane {
             serde_json::to_string(&key.permissions)?.into(),
             self.now().into(),
         ];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Gives a system key new halves; the old ones are refused from then on.
@@ -139,7 +139,7 @@ impl ControlPlane {
             self.now().into(),
             expires_at.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.shared().query(Statement::new(sql, params)).await?;
         Ok(pair)
     }
 
@@ -161,7 +161,7 @@ impl ControlPlane {
             self.now().into(),
         ];
         let revoke = Statement::new(revoke, vec![user_id.into(), self.now().into()]);
-        self.db.batch(vec![revoke, Statement::new(create, params)]).await?;
+        self.shared().batch(vec![revoke, Statement::new(create, params)]).await?;
         Ok(pair)
     }
 
@@ -183,7 +183,7 @@ impl ControlPlane {
 
     async fn revoke(&self, condition: &str, id: &str) -> Result<bool> {
         let sql = format!("UPDATE api_keys SET revoked_at = ?2 WHERE {condition} AND revoked_at IS NULL");
-        Ok(self.db.query(Statement::new(sql, vec![id.into(), self.now().into()])).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, vec![id.into(), self.now().into()])).await?.changes > 0)
     }
 
     fn new_pair(&self, id: String) -> Result<KeyPair> {

@@ -27,13 +27,15 @@ pub struct ApprovedCertificate {
 }
 
 impl ControlPlane {
-    /// Keeps an approval. One that is there already stays as it is, and a connection that is gone gets none.
+    /// Keeps an approval. One that is there already stays as it is, except that it becomes private where no public authority
+    /// vouches any more; and a connection that is gone gets none.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn approve_certificate(&self, connection_id: &str, new: &ApprovedCertificate) -> Result<()> {
         let sql = "INSERT INTO certificates (connection_id, hash, der, validated_by, validated_at, private) \
-            SELECT id, ?2, ?3, ?4, ?5, ?6 FROM connections WHERE id = ?1 ON CONFLICT (connection_id, hash) DO NOTHING";
+            SELECT id, ?2, ?3, ?4, ?5, ?6 FROM connections WHERE id = ?1 \
+            ON CONFLICT (connection_id, hash) DO UPDATE SET private = MAX(private, excluded.private)";
         let params = vec![
             connection_id.into(),
             new.hash.as_str().into(),
@@ -42,7 +44,7 @@ impl ControlPlane {
             new.validated_at.into(),
             new.private.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         Ok(())
     }
 
@@ -56,7 +58,7 @@ impl ControlPlane {
         page: &Page,
     ) -> Result<Listing<ApprovedCertificate>> {
         let select = format!("{SELECT} WHERE connection_id = ?4");
-        self.page_of(&select, vec![connection_id.into()], page, read).await
+        self.page_of(self.home(connection_id)?, &select, vec![connection_id.into()], page, read).await
     }
 
     /// The approval of that hash.
@@ -65,7 +67,10 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn certificate(&self, connection_id: &str, hash: &str) -> Result<Option<ApprovedCertificate>> {
         let sql = format!("{SELECT} WHERE connection_id = ?1 AND hash = ?2");
-        let found = self.db.query(Statement::new(sql, vec![connection_id.into(), hash.into()])).await?;
+        let found = self
+            .home(connection_id)?
+            .query(Statement::new(sql, vec![connection_id.into(), hash.into()]))
+            .await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }
 
@@ -76,7 +81,7 @@ impl ControlPlane {
     pub async fn revoke_certificate(&self, connection_id: &str, hash: &str) -> Result<bool> {
         let sql = "DELETE FROM certificates WHERE connection_id = ?1 AND hash = ?2";
         let params = vec![connection_id.into(), hash.into()];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.home(connection_id)?.query(Statement::new(sql, params)).await?.changes > 0)
     }
 }
 

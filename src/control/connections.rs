@@ -211,7 +211,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn connection(&self, id: &str) -> Result<Option<Connection>> {
         let sql = format!("SELECT {COLUMNS} FROM connections WHERE id = ?1");
-        let found = self.db.query(Statement::new(sql, vec![id.into()])).await?;
+        let found = self.home(id)?.query(Statement::new(sql, vec![id.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row), &self.vault)).transpose()
     }
 
@@ -239,10 +239,13 @@ impl ControlPlane {
             "SELECT {COLUMNS} FROM connections WHERE (created_at, id) > (?1, ?2) AND {conditions} \
              ORDER BY created_at, id LIMIT ?3"
         );
-        let found = self.db.query(Statement::new(sql, params)).await?;
-        let items =
-            found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;
-        Ok(Listing::cut(items, page.limit, |connection| Keyset {
+        let listed = Statement::new(sql, params);
+        let found = match &filter.group_id {
+            Some(group_id) => self.home(group_id)?.query(listed).await?.rows.into_iter().map(Row).collect(),
+            None => self.rows_everywhere(listed).await?,
+        };
+        let items = found.iter().map(|row| read(row, &self.vault)).collect::<Result<Vec<_>>>()?;
+        Ok(Self::merged(items, page, |connection| Keyset {
             created_at: connection.created_at,
             id: connection.id.clone(),
         }))
@@ -256,8 +259,8 @@ impl ControlPlane {
         // Crossed, so that the few live runs of all groups are looked through and not all runs of the group.
         let sql = "SELECT c.id FROM sync_runs AS r CROSS JOIN connections AS c ON c.id = r.connection_id \
             WHERE r.state = 'RUNNING' AND c.group_id = ?1 LIMIT ?2";
-        let found =
-            self.db.query(Statement::new(sql, vec![group_id.into(), i64::from(limit).into()])).await?;
+        let params = vec![group_id.into(), i64::from(limit).into()];
+        let found = self.home(group_id)?.query(Statement::new(sql, params)).await?;
         found.rows.into_iter().map(|row| Row(row).text("id")).collect()
     }
 
@@ -296,7 +299,7 @@ impl ControlPlane {
             setup_state, setup_tests, created_by, created_at, updated_at, sync_state, next_due_at) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19) \
             ON CONFLICT (group_id, schema_name) DO NOTHING RETURNING id";
-        self.write_with_events(Statement::new(sql, values), events).await
+        self.write_with_events(&new.id, Statement::new(sql, values), events).await
     }
 
     /// Saves an edited definition, if nobody edited it since it was read (`edited.updated_at` is still stored). False
@@ -354,16 +357,16 @@ impl ControlPlane {
                 ELSE sync_state END, \
             updated_at = MAX(?3, updated_at + 1) \
             WHERE id = ?1 AND updated_at = ?2 RETURNING id";
-        self.write_with_events(Statement::new(sql, values), events).await
+        self.write_with_events(&edited.id, Statement::new(sql, values), events).await
     }
 
     /// Runs a statement that returns a row where it takes effect, and logs the events if it did, in one transaction.
-    async fn write_with_events(&self, write: Statement, events: &[LogEvent]) -> Result<bool> {
+    async fn write_with_events(&self, id: &str, write: Statement, events: &[LogEvent]) -> Result<bool> {
         let unique = self.new_id()?;
         let rows = (0_u32..).zip(events).map(|(at, event)| stored(event, at, &unique)).collect();
         let mut batch = vec![write];
         batch.extend(insert(rows, "changes() > 0"));
-        let results = self.db.batch(batch).await?;
+        let results = self.home(id)?.batch(batch).await?;
         Ok(results.first().is_some_and(|written| !written.rows.is_empty()))
     }
 
@@ -382,8 +385,18 @@ impl ControlPlane {
             vec![id.into(), self.now().into()],
         ));
         batch.push(Statement::new("DELETE FROM connections WHERE id = ?1 RETURNING id", vec![id.into()]));
-        let results = self.db.batch(batch).await?;
+        let results = self.home(id)?.batch(batch).await?;
+        self.end_memberships(id).await?;
         Ok(results.last().is_some_and(|deleted| !deleted.rows.is_empty()))
+    }
+
+    /// Memberships of a connection that lives apart from them, which no trigger of its database can end.
+    async fn end_memberships(&self, id: &str) -> Result<()> {
+        if self.lives_apart(id) {
+            let sql = "DELETE FROM memberships WHERE object_id = ?1 AND scope = 'CONNECTOR'";
+            self.shared().query(Statement::new(sql, vec![id.into()])).await?;
+        }
+        Ok(())
     }
 
     /// Connections that were deleted before that time and are still kept in mind, those deleted first first.
@@ -392,8 +405,8 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn deleted_connections(&self, before: i64, limit: u32) -> Result<Vec<String>> {
         let sql = "SELECT id FROM deleted_connections WHERE deleted_at < ?1 ORDER BY deleted_at LIMIT ?2";
-        let found = self.db.query(Statement::new(sql, vec![before.into(), i64::from(limit).into()])).await?;
-        found.rows.into_iter().map(|row| Row(row).text("id")).collect()
+        let deleted = Statement::new(sql, vec![before.into(), i64::from(limit).into()]);
+        self.rows_everywhere(deleted).await?.iter().map(|row| row.text("id")).collect()
     }
 
     /// Nothing is left anywhere of a connection that was deleted: it need not be kept in mind.
@@ -401,8 +414,10 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn deletion_is_complete(&self, id: &str) -> Result<()> {
+        // Once more: the deletion may have died before it came to this.
+        self.end_memberships(id).await?;
         let sql = "DELETE FROM deleted_connections WHERE id = ?1";
-        self.db.query(Statement::new(sql, vec![id.into()])).await.map(|_| ())
+        self.home(id)?.query(Statement::new(sql, vec![id.into()])).await.map(|_| ())
     }
 }
 

@@ -42,7 +42,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn definition(&self, kind: &str, id: &str) -> Result<Option<Definition>> {
         let sql = format!("SELECT {COLUMNS} FROM definitions WHERE kind = ?1 AND id = ?2");
-        let found = self.db.query(Statement::new(sql, vec![kind.into(), id.into()])).await?;
+        let found = self.shared().query(Statement::new(sql, vec![kind.into(), id.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row), &self.vault)).transpose()
     }
 
@@ -65,7 +65,7 @@ impl ControlPlane {
             "SELECT {COLUMNS} FROM definitions WHERE kind = ?1 AND (created_at, id) > (?2, ?3) \
              AND (?5 IS NULL OR group_id = ?5) AND {own} ORDER BY created_at, id LIMIT ?4"
         );
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.shared().query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |definition| Keyset {
@@ -97,7 +97,7 @@ impl ControlPlane {
             created_by.clone().into(),
             now.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.shared().query(Statement::new(sql, params)).await?;
         let group_id = group_id.to_owned();
         Ok(Definition { id, group_id, body, created_by, created_at: now, updated_at: now })
     }
@@ -116,7 +116,7 @@ impl ControlPlane {
             sealed.as_stored().into(),
             self.now().into(),
         ];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Deletes a document. False when there is none.
@@ -125,7 +125,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn delete_definition(&self, kind: &str, id: &str) -> Result<bool> {
         let sql = "DELETE FROM definitions WHERE kind = ?1 AND id = ?2";
-        Ok(self.db.query(Statement::new(sql, vec![kind.into(), id.into()])).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, vec![kind.into(), id.into()])).await?.changes > 0)
     }
 }
 

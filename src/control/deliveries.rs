@@ -1,10 +1,13 @@
 //! The outbox and the delivery log, one table. Rows are written by the trigger on `log_events` (migration 0005); here
 //! they are claimed, settled, listed and, when they are old, deleted.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::ControlPlane;
 use super::connections::read_word;
+use super::databases::home_number;
 use super::log_events::LogLevel;
 use super::page::{Keyset, Listing, Page};
 use super::receivers::WEBHOOK;
@@ -74,6 +77,8 @@ pub struct Attempted {
     pub id: String,
     /// Its receiver.
     pub receiver_id: String,
+    /// The connection it tells of.
+    pub connection_id: String,
     /// Number of the attempt: a report of one that was overtaken counts no more.
     pub attempt: u32,
     /// HTTP status of the answer, if there was one.
@@ -85,18 +90,23 @@ pub struct Attempted {
 }
 
 impl ControlPlane {
-    /// Whether anything is to be delivered now.
+    /// Whether anything is to be delivered now: of that connection, as far as its database knows without looking further,
+    /// or at all.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn deliveries_due(&self, now: i64) -> Result<bool> {
+    pub async fn deliveries_due(&self, now: i64, connection_id: Option<&str>) -> Result<bool> {
         let sql = "SELECT 1 AS due FROM deliveries WHERE next_attempt_at <= ?1 LIMIT 1";
-        Ok(!self.db.query(Statement::new(sql, vec![now.into()])).await?.rows.is_empty())
+        let due = Statement::new(sql, vec![now.into()]);
+        Ok(match connection_id {
+            Some(id) => !self.home(id)?.query(due).await?.rows.is_empty(),
+            None => !self.rows_everywhere(due).await?.is_empty(),
+        })
     }
 
     /// Takes deliveries that are due, the longest due first, for two minutes: others do not see them, and if nothing is
     /// reported of them they are due again. Webhooks get one request each, so few are taken; what a log service gets goes
-    /// in one request, so much is taken, of one service.
+    /// in one request, so much is taken, of one service. All are from one database, another one first each second.
     ///
     /// # Errors
     /// When the database cannot be reached; nothing is taken then, or it comes back.
@@ -117,9 +127,18 @@ impl ControlPlane {
             );
             Statement::new(sql, vec![now.into(), until.into(), i64::from(limit).into()])
         };
-        let found = self.db.batch(vec![claim(&few, webhooks), claim(&much, log_lines)]).await?;
-        let rows = found.into_iter().flat_map(|result| result.rows);
-        let mut claimed = rows.map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
+        let databases = self.databases.all().collect::<Vec<_>>();
+        let second = usize::try_from(now.div_euclid(1_000_000)).unwrap_or_default();
+        let first = second.checked_rem(databases.len()).unwrap_or_default();
+        let mut claimed = Vec::new();
+        for database in databases.iter().cycle().skip(first).take(databases.len()) {
+            let found = database.batch(vec![claim(&few, webhooks), claim(&much, log_lines)]).await?;
+            let rows = found.into_iter().flat_map(|result| result.rows);
+            claimed = rows.map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
+            if !claimed.is_empty() {
+                break;
+            }
+        }
         // `RETURNING` promises no order.
         claimed.sort_by(|one, other| (one.occurred_at, &one.id).cmp(&(other.occurred_at, &other.id)));
         Ok(claimed)
@@ -131,9 +150,19 @@ impl ControlPlane {
     /// # Errors
     /// When the database cannot be reached; the deliveries are tried again then, under the same ids.
     pub async fn settle_deliveries(&self, attempted: &[Attempted]) -> Result<()> {
-        if attempted.is_empty() {
-            return Ok(());
+        let mut homes: BTreeMap<usize, Vec<&Attempted>> = BTreeMap::new();
+        for attempt in attempted {
+            homes.entry(home_number(&attempt.connection_id)).or_default().push(attempt);
         }
+        for attempted in homes.values() {
+            self.settle_in_one(attempted).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what came of attempts whose deliveries are in one database.
+    async fn settle_in_one(&self, attempted: &[&Attempted]) -> Result<()> {
+        let Some(first) = attempted.first() else { return Ok(()) };
         let rows = attempted.iter().map(|attempt| {
             json!({
                 "id": attempt.id,
@@ -158,14 +187,24 @@ impl ControlPlane {
             .map(|attempt| attempt.receiver_id.as_str())
             .collect::<Vec<_>>();
         given_up.dedup();
-        for id in given_up {
-            let sql = "UPDATE receivers SET active = 0, updated_at = MAX(?2, updated_at + 1) \
-                WHERE id = ?1 AND active = 1";
-            batch.push(Statement::new(sql, vec![id.into(), self.now().into()]));
-            batch.push(drop_pending(id));
+        for id in &given_up {
+            batch.extend(self.switching_off(id));
         }
-        self.db.batch(batch).await?;
+        self.home(&first.connection_id)?.batch(batch).await?;
+        // Where that switched off a copy, the receiver itself and its other copies follow. Should this die in between, the
+        // sweep makes the copies what the receiver is, and the next delivery that is given up switches it off.
+        if !given_up.is_empty() && self.is_divided() {
+            let batch = given_up.iter().flat_map(|id| self.switching_off(id)).collect();
+            self.shared().batch(batch).await?;
+            self.copy_receivers().await?;
+        }
         Ok(())
+    }
+
+    fn switching_off(&self, receiver_id: &str) -> [Statement; 2] {
+        let sql = "UPDATE receivers SET active = 0, updated_at = MAX(?2, updated_at + 1) \
+            WHERE id = ?1 AND active = 1";
+        [Statement::new(sql, vec![receiver_id.into(), self.now().into()]), drop_pending(receiver_id)]
     }
 
     /// A receiver's deliveries by the time of their events, the oldest first.
@@ -179,9 +218,9 @@ impl ControlPlane {
              ORDER BY occurred_at, id LIMIT ?4"
         );
         let params = vec![receiver_id.into(), occurred_at, id, (i64::from(page.limit) + 1).into()];
-        let found = self.db.query(Statement::new(sql, params)).await?;
-        let items = found.rows.into_iter().map(|row| read(&Row(row))).collect::<Result<Vec<_>>>()?;
-        Ok(Listing::cut(items, page.limit, |delivery| Keyset {
+        let found = self.rows_everywhere(Statement::new(sql, params)).await?;
+        let items = found.iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(Self::merged(items, page, |delivery| Keyset {
             created_at: delivery.occurred_at,
             id: delivery.id.clone(),
         }))
@@ -195,20 +234,30 @@ impl ControlPlane {
         let sql = "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries \
             WHERE next_attempt_at IS NULL AND last_attempt_at < ?1 LIMIT ?2)";
         let params = vec![now.saturating_sub(KEPT_MICROS).into(), MOST_TIDIED.into()];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.everywhere(vec![Statement::new(sql, params)]).await?;
         Ok(())
     }
 }
 
+const GIVE_UP: &str = "UPDATE deliveries SET state = 'failed', next_attempt_at = NULL, \
+    last_attempt_at = COALESCE(last_attempt_at, occurred_at), \
+    error = COALESCE(error, 'The receiver was switched off') WHERE state = 'pending'";
+
 /// Gives up what is pending for a receiver, if it is switched off.
 pub(super) fn drop_pending(receiver_id: &str) -> Statement {
-    Statement::new(
-        "UPDATE deliveries SET state = 'failed', next_attempt_at = NULL, \
-         last_attempt_at = COALESCE(last_attempt_at, occurred_at), \
-         error = COALESCE(error, 'The receiver was switched off') WHERE receiver_id = ?1 AND state = 'pending' \
-         AND EXISTS (SELECT 1 FROM receivers WHERE id = ?1 AND active = 0)",
-        vec![receiver_id.into()],
-    )
+    let sql = format!(
+        "{GIVE_UP} AND receiver_id = ?1 AND EXISTS (SELECT 1 FROM receivers WHERE id = ?1 AND active = 0)"
+    );
+    Statement::new(sql, vec![receiver_id.into()])
+}
+
+/// Gives up what is pending for all that are switched off.
+pub(super) fn drop_all_pending() -> Statement {
+    // What is pending has a next attempt, and that an index.
+    let sql = format!(
+        "{GIVE_UP} AND next_attempt_at IS NOT NULL AND receiver_id IN (SELECT id FROM receivers WHERE active = 0)"
+    );
+    Statement::new(sql, vec![])
 }
 
 fn read(row: &Row) -> Result<Delivery> {

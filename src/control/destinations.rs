@@ -90,7 +90,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn destination(&self, id: &str) -> Result<Option<DestinationRecord>> {
         let sql = format!("SELECT {COLUMNS} FROM destinations WHERE id = ?1");
-        let found = self.db.query(Statement::new(sql, vec![id.into()])).await?;
+        let found = self.home(id)?.query(Statement::new(sql, vec![id.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row), &self.vault)).transpose()
     }
 
@@ -106,10 +106,9 @@ impl ControlPlane {
             "SELECT {COLUMNS} FROM destinations WHERE (created_at, id) > (?1, ?2) AND {own} \
              ORDER BY created_at, id LIMIT ?3"
         );
-        let found = self.db.query(Statement::new(sql, params)).await?;
-        let items =
-            found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;
-        Ok(Listing::cut(items, page.limit, |destination| Keyset {
+        let found = self.rows_everywhere(Statement::new(sql, params)).await?;
+        let items = found.iter().map(|row| read(row, &self.vault)).collect::<Result<Vec<_>>>()?;
+        Ok(Self::merged(items, page, |destination| Keyset {
             created_at: destination.created_at,
             id: destination.id.clone(),
         }))
@@ -136,7 +135,7 @@ impl ControlPlane {
         let sql = "INSERT INTO destinations (id, service, config_public, config_sealed, region, \
             time_zone_offset, daylight_saving_time_enabled, setup_status, setup_tests, created_at, updated_at) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) ON CONFLICT (id) DO NOTHING";
-        Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)
+        Ok(self.home(&new.id)?.query(Statement::new(sql, values)).await?.changes > 0)
     }
 
     /// Saves an edited destination, if nobody edited it since it was read; see
@@ -162,7 +161,7 @@ impl ControlPlane {
             config_mark = CASE WHEN ?5 IS NULL THEN config_mark END, region = ?6, \
             time_zone_offset = ?7, daylight_saving_time_enabled = ?8, setup_status = ?9, setup_tests = ?10, \
             updated_at = MAX(?3, updated_at + 1) WHERE id = ?1 AND updated_at = ?2";
-        Ok(self.db.query(Statement::new(sql, values)).await?.changes > 0)
+        Ok(self.home(&edited.id)?.query(Statement::new(sql, values)).await?.changes > 0)
     }
 
     /// Deletes a destination that no connection uses. False when there is none, or one is used.
@@ -172,7 +171,7 @@ impl ControlPlane {
     pub async fn delete_destination(&self, id: &str) -> Result<bool> {
         let sql = "DELETE FROM destinations WHERE id = ?1 \
             AND NOT EXISTS (SELECT 1 FROM connections WHERE group_id = ?1)";
-        Ok(self.db.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
+        Ok(self.home(id)?.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Connections whose time has come.
 
 use super::ControlPlane;
-use super::row::Row;
 use crate::core::Result;
 use crate::ports::Statement;
 
@@ -16,14 +15,14 @@ pub(super) const IS_DUE: &str = "next_due_at IS NOT NULL AND next_due_at <= ?1 A
 const LONGEST_PATIENCE_MICROS: i64 = 15 * 60_000_000;
 
 impl ControlPlane {
-    /// Claims up to `limit` due connections for the queue, the longest overdue first: id and due time. A due time claimed
+    /// Claims up to `limit` due connections of each database for the queue, the longest overdue first: id and due time. A due time claimed
     /// less than `patience` microseconds ago is left out, so sweeps that overlap, or that follow each other while the queue
     /// is long, announce it once; after that its message counts as lost. Whose claim was late already is given as long
     /// again: with one patience for all, a queue longer than it got a message more of everybody in it every few minutes,
     /// three times as many as there was work (docs/scale.md).
     ///
     /// # Errors
-    /// When the database cannot be reached; nothing is claimed then.
+    /// When no database can be reached; nothing is claimed then.
     pub async fn claim_due(&self, now_micros: i64, patience: i64, limit: u32) -> Result<Vec<(String, i64)>> {
         // A claim from the future was made under a clock that ran ahead; it must not hold anybody back.
         let sql = format!(
@@ -34,14 +33,13 @@ impl ControlPlane {
              ORDER BY next_due_at LIMIT ?3) RETURNING id, next_due_at"
         );
         let params = vec![now_micros.into(), patience.into(), i64::from(limit).into()];
-        let found = self.db.query(Statement::new(sql, params)).await?;
-        let mut due = found
-            .rows
-            .into_iter()
-            .map(Row)
+        let mut due = self
+            .rows_of_reachable(vec![Statement::new(sql, params)])
+            .await?
+            .iter()
             .map(|row| Ok((row.text("id")?, row.integer("next_due_at")?)))
             .collect::<Result<Vec<_>>>()?;
-        // RETURNING promises no order.
+        // RETURNING promises no order, and databases know nothing of each other.
         due.sort_by_key(|(_, due_at)| *due_at);
         Ok(due)
     }
@@ -52,7 +50,9 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn release_due(&self, connection_id: &str, due_at: i64) -> Result<()> {
         let sql = "UPDATE connections SET announced_due = NULL WHERE id = ?1 AND announced_due = ?2";
-        self.db.query(Statement::new(sql, vec![connection_id.into(), due_at.into()])).await?;
+        self.home(connection_id)?
+            .query(Statement::new(sql, vec![connection_id.into(), due_at.into()]))
+            .await?;
         Ok(())
     }
 }

@@ -27,14 +27,15 @@ impl ControlPlane {
         let params = vec![destination_id.into(), self.vault.seal(&place, &salt)?.into()];
         // Of two that make one at once the first wins, and both use it.
         let sql = "UPDATE destinations SET hash_salt_sealed = ?2 WHERE id = ?1 AND hash_salt_sealed IS NULL";
-        self.db.query(Statement::new(sql, params)).await?;
+        self.home(destination_id)?.query(Statement::new(sql, params)).await?;
         let sealed = self.sealed_salt(destination_id).await?.unwrap_or_default();
         self.vault.open(&place, &sealed)
     }
 
     async fn sealed_salt(&self, destination_id: &str) -> Result<Option<String>> {
         let sql = "SELECT hash_salt_sealed FROM destinations WHERE id = ?1";
-        let found = self.db.query(Statement::new(sql, vec![destination_id.into()])).await?;
+        let found =
+            self.home(destination_id)?.query(Statement::new(sql, vec![destination_id.into()])).await?;
         let row = found.rows.into_iter().next().map(Row);
         row.map_or(Ok(None), |row| row.optional_text("hash_salt_sealed"))
     }

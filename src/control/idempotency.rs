@@ -64,7 +64,7 @@ impl ControlPlane {
             Statement::new(insert, inserted),
             Statement::new(read, key(attempt)),
         ];
-        let rows = self.db.batch(batch).await?.pop().map(|found| found.rows).unwrap_or_default();
+        let rows = self.shared().batch(batch).await?.pop().map(|found| found.rows).unwrap_or_default();
         let Some(row) = rows.into_iter().next().map(Row) else { return Ok(Claim::AtWork) };
         if row.text("claim")? == claim {
             return Ok(Claim::New(claim));
@@ -97,7 +97,7 @@ impl ControlPlane {
             WHERE key_id = ?1 AND idempotency_key = ?2 AND claim = ?3";
         let mut params = key(attempt);
         params.extend([claim.into(), sealed.as_stored().into()]);
-        self.db.query(Statement::new(sql, params)).await.map(|_| ())
+        self.shared().query(Statement::new(sql, params)).await.map(|_| ())
     }
 
     /// Gives a claim up: nothing was done, and the same request may come again.
@@ -108,7 +108,7 @@ impl ControlPlane {
         let sql = "DELETE FROM idempotent_answers WHERE key_id = ?1 AND idempotency_key = ?2 AND claim = ?3";
         let mut params = key(attempt);
         params.push(claim.into());
-        self.db.query(Statement::new(sql, params)).await.map(|_| ())
+        self.shared().query(Statement::new(sql, params)).await.map(|_| ())
     }
 
     /// Deletes answers older than a day, some of them if there are many.
@@ -119,7 +119,7 @@ impl ControlPlane {
         let sql = "DELETE FROM idempotent_answers WHERE (key_id, idempotency_key) IN (SELECT key_id, idempotency_key \
             FROM idempotent_answers WHERE claimed_at <= ?1 LIMIT ?2)";
         let params = vec![now.saturating_sub(KEPT_MICROS).into(), MOST_TIDIED.into()];
-        self.db.query(Statement::new(sql, params)).await.map(|_| ())
+        self.shared().query(Statement::new(sql, params)).await.map(|_| ())
     }
 }
 

@@ -57,7 +57,7 @@ impl ControlPlane {
             UNION ALL SELECT 'ACCOUNT', '', t.role FROM teams AS t JOIN subjects AS s ON s.id = t.id \
                 WHERE t.role IS NOT NULL";
         let query = |sql: &str| Statement::new(sql, vec![api_key.into()]);
-        let mut results = self.db.batch(vec![query(key), query(roles)]).await?.into_iter();
+        let mut results = self.shared().batch(vec![query(key), query(roles)]).await?.into_iter();
         let Some(row) = results.next().and_then(|key| key.rows.into_iter().next()).map(Row) else {
             return Ok(None);
         };
@@ -98,7 +98,7 @@ impl ControlPlane {
     pub async fn permissions_of_team(&self, team_id: &str) -> Result<Permissions> {
         let roles = "SELECT scope, object_id, role FROM memberships WHERE subject_id = ?1 \
             UNION ALL SELECT 'ACCOUNT', '', role FROM teams WHERE id = ?1 AND role IS NOT NULL";
-        let found = self.db.query(Statement::new(roles, vec![team_id.into()])).await?;
+        let found = self.shared().query(Statement::new(roles, vec![team_id.into()])).await?;
         let shared = found.rows.into_iter().map(|row| held(&Row(row))).collect::<Result<Vec<_>>>()?;
         Ok(Permissions(shared.concat()))
     }
@@ -109,7 +109,7 @@ impl ControlPlane {
         let arrived = "UPDATE users SET invited = 0 WHERE invited = 1 \
             AND id = (SELECT user_id FROM api_keys WHERE id = ?1)";
         let used = Statement::new(used, vec![key_id.into(), now.into()]);
-        self.db.batch(vec![used, Statement::new(arrived, vec![key_id.into()])]).await.map(|_| ())
+        self.shared().batch(vec![used, Statement::new(arrived, vec![key_id.into()])]).await.map(|_| ())
     }
 }
 

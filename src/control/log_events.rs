@@ -64,31 +64,23 @@ pub struct StoredLogEvent {
 }
 
 impl ControlPlane {
-    /// Appends events in order. Events of connections that are gone are dropped.
+    /// Appends events of one connection in order. Those of one that is gone are dropped.
     ///
     /// # Errors
     /// When the database cannot be reached or the platform has no entropy.
     pub async fn append_log(&self, events: &[LogEvent]) -> Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let unique = self.new_id()?;
-        let rows = (0_u32..).zip(events).map(|(at, event)| stored(event, at, &unique)).collect::<Vec<_>>();
-        self.db.batch(insert(rows, "TRUE")).await?;
-        Ok(())
+        self.append_log_once(events, &self.new_id()?).await
     }
 
-    /// Appends events that a crash may make us append again: ids are made of their times and `unique`, and what is there
+    /// Appends events of one connection that a crash may make us append again: ids are made of their times and `unique`, and what is there
     /// already stays.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn append_log_once(&self, events: &[LogEvent], unique: &str) -> Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = events.first() else { return Ok(()) };
         let rows = (0_u32..).zip(events).map(|(at, event)| stored(event, at, unique)).collect::<Vec<_>>();
-        self.db.batch(insert(rows, "TRUE")).await?;
+        self.home(&first.connection_id)?.batch(insert(rows, "TRUE")).await?;
         Ok(())
     }
 
@@ -110,7 +102,7 @@ impl ControlPlane {
             run_id.into(),
             (i64::from(page.limit) + 1).into(),
         ];
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), connection_id)).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |stored| Keyset {

@@ -32,7 +32,7 @@ impl ControlPlane {
     ) -> Result<Option<Membership>> {
         let sql = "SELECT object_id AS id, role, created_at FROM memberships \
             WHERE subject_id = ?1 AND scope = ?2 AND object_id = ?3";
-        let found = self.db.query(Statement::new(sql, key(subject, scope, object))).await?;
+        let found = self.shared().query(Statement::new(sql, key(subject, scope, object))).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }
 
@@ -48,7 +48,7 @@ impl ControlPlane {
     ) -> Result<Listing<Membership>> {
         let select =
             "SELECT object_id AS id, role, created_at FROM memberships WHERE subject_id = ?4 AND scope = ?5";
-        self.page_of(select, vec![subject.into(), scope.word().into()], page, read).await
+        self.page_of(self.shared(), select, vec![subject.into(), scope.word().into()], page, read).await
     }
 
     /// The users in a team, by the age of their membership.
@@ -64,7 +64,7 @@ impl ControlPlane {
         let select = "SELECT m.subject_id AS id, m.role, m.created_at FROM memberships AS m \
             JOIN users AS u ON u.id = m.subject_id \
             WHERE m.object_id = ?4 AND m.scope = 'TEAM' AND (?5 IS NULL OR u.active = ?5)";
-        self.page_of(select, vec![team.into(), active.map(i64::from).into()], page, read).await
+        self.page_of(self.shared(), select, vec![team.into(), active.map(i64::from).into()], page, read).await
     }
 
     /// Makes a subject a member. False when it is one already.
@@ -76,7 +76,7 @@ impl ControlPlane {
             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
         let mut params = key(subject, scope, object);
         params.extend([role.into(), self.now().into()]);
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Gives a member another role. False when it is none.
@@ -93,7 +93,7 @@ impl ControlPlane {
         let sql = "UPDATE memberships SET role = ?4 WHERE subject_id = ?1 AND scope = ?2 AND object_id = ?3";
         let mut params = key(subject, scope, object);
         params.push(role.into());
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Ends a membership. False when there is none.
@@ -102,7 +102,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn leave(&self, subject: &str, scope: RoleScope, object: &str) -> Result<bool> {
         let sql = "DELETE FROM memberships WHERE subject_id = ?1 AND scope = ?2 AND object_id = ?3";
-        Ok(self.db.query(Statement::new(sql, key(subject, scope, object))).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, key(subject, scope, object))).await?.changes > 0)
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Waiting {
 }
 
 /// A moment of the service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// By state.
     pub ended: Vec<EndedRuns>,
@@ -44,7 +44,7 @@ pub struct Metrics {
 }
 
 impl ControlPlane {
-    /// A moment of the service, in one round trip that reads a row per live run and per overdue connection.
+    /// A moment of the service, in one round trip to each database that reads a row per live run and per overdue connection.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -57,35 +57,57 @@ impl ControlPlane {
         );
         let running =
             "SELECT COUNT(*) AS running, MIN(started_at) AS started FROM sync_runs WHERE state = 'RUNNING'";
-        let mut results = self
-            .db
-            .batch(vec![
-                Statement::new("SELECT * FROM run_counters ORDER BY state", vec![]),
-                Statement::new(running, vec![]),
-                Statement::new(overdue, vec![now_micros.into()]),
-            ])
-            .await?
-            .into_iter();
-        let ended = results.next().unwrap_or_default().rows.into_iter().map(Row);
-        let ended = ended
-            .map(|row| {
-                Ok(EndedRuns {
-                    state: row.text("state")?,
-                    runs: row.count("runs")?,
-                    counts: super::runs::read_counts(&row)?,
-                    retries: row.count("retries")?,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let running = results.next().unwrap_or_default();
-        let overdue = results.next().unwrap_or_default();
-        Ok(Metrics {
-            ended,
-            running: waiting(&running, "running", "started")?,
-            queued: waiting(&overdue, "queued", "announced")?,
-            overdue: waiting(&overdue, "overdue", "due")?,
-        })
+        let batch = vec![
+            Statement::new("SELECT * FROM run_counters ORDER BY state", vec![]),
+            Statement::new(running, vec![]),
+            Statement::new(overdue, vec![now_micros.into()]),
+        ];
+        let mut metrics = Metrics::default();
+        for results in self.everywhere(batch).await? {
+            let mut results = results.into_iter();
+            let mut next = || results.next().unwrap_or_default();
+            let (ended, running, overdue) = (next(), next(), next());
+            for row in ended.rows.into_iter().map(Row) {
+                metrics.count(ended_runs(&row)?);
+            }
+            metrics.running = metrics.running.with(waiting(&running, "running", "started")?);
+            metrics.queued = metrics.queued.with(waiting(&overdue, "queued", "announced")?);
+            metrics.overdue = metrics.overdue.with(waiting(&overdue, "overdue", "due")?);
+        }
+        metrics.ended.sort_by(|one, other| one.state.cmp(&other.state));
+        Ok(metrics)
     }
+}
+
+impl Metrics {
+    /// Adds what one database has counted.
+    fn count(&mut self, more: EndedRuns) {
+        match self.ended.iter_mut().find(|known| known.state == more.state) {
+            Some(known) => {
+                known.runs = known.runs.saturating_add(more.runs);
+                known.counts = known.counts.plus(more.counts);
+                known.retries = known.retries.saturating_add(more.retries);
+            }
+            None => self.ended.push(more),
+        }
+    }
+}
+
+impl Waiting {
+    /// Those of two databases.
+    fn with(self, other: Self) -> Self {
+        let since = [self.since, other.since].into_iter().flatten().min();
+        Self { count: self.count.saturating_add(other.count), since }
+    }
+}
+
+fn ended_runs(row: &Row) -> Result<EndedRuns> {
+    Ok(EndedRuns {
+        state: row.text("state")?,
+        runs: row.count("runs")?,
+        counts: super::runs::read_counts(row)?,
+        retries: row.count("retries")?,
+    })
 }
 
 fn waiting(result: &QueryResult, count: &str, since: &str) -> Result<Waiting> {

@@ -1,4 +1,5 @@
-//! The control plane: what the user defined, and projections of what the Durable Objects know, in one SQL database.
+//! The control plane: what the user defined, and projections of what the Durable Objects know, in one SQL database or,
+//! divided by group, in several ([`databases`]).
 //!
 //! One file per repository, each an `impl ControlPlane`. Every write that must be seen whole is one
 //! [`SqlDatabase::batch`]; reads never lock. Secrets enter and leave through [`vault`] only (invariant I6).
@@ -7,6 +8,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod certificates;
 pub mod connections;
+mod databases;
 pub mod definitions;
 pub mod deliveries;
 pub mod destinations;
@@ -35,6 +37,7 @@ pub mod vault;
 use std::rc::Rc;
 
 pub use connections::{Alert, Connection, DueChange, NewConnection, SetupState, SyncState, SyncStateChange};
+pub use databases::MOST_DATABASES;
 pub use destinations::DestinationRecord;
 pub use log_events::{LogEvent, LogLevel};
 pub use metrics::Metrics;
@@ -44,6 +47,8 @@ pub use retention::Pruned;
 pub use runs::{RunFinished, RunRecord, RunStarted, RunTask};
 pub use scope::Scope;
 pub use vault::{SealedJson, Vault};
+
+use databases::{ALPHABET, Databases, ID_LETTERS};
 
 use crate::core::Result;
 use crate::core::redact::Secret;
@@ -66,17 +71,17 @@ pub const SCHEMA: &str = concat!(
 /// Bits of randomness in an id: 80, so that a million objects collide with a chance below 10^-12.
 const ID_BYTES: usize = 10;
 
-/// The repositories, over one database.
+/// The repositories.
 #[derive(Clone)]
 pub struct ControlPlane {
-    db: Rc<dyn SqlDatabase>,
+    databases: Databases,
     vault: Vault,
     clock: Rc<dyn Clock>,
     random: Rc<dyn Random>,
 }
 
 impl ControlPlane {
-    /// Opens the control plane. `vault_keys` is the Worker secret described at [`Vault::new`].
+    /// Opens the control plane over one database. `vault_keys` is the Worker secret described at [`Vault::new`].
     ///
     /// # Errors
     /// [`InvalidInput`](crate::core::ErrorKind::InvalidInput) when the keys are malformed.
@@ -87,7 +92,7 @@ impl ControlPlane {
         random: Rc<dyn Random>,
     ) -> Result<Self> {
         let vault = Vault::new(vault_keys, random.clone())?;
-        Ok(Self { db, vault, clock, random })
+        Ok(Self { databases: Databases { first: db, others: Rc::new([]) }, vault, clock, random })
     }
 
     /// Microseconds UTC.
@@ -101,12 +106,11 @@ impl ControlPlane {
     /// # Errors
     /// When the platform has no entropy.
     pub fn new_id(&self) -> Result<String> {
-        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         let mut bytes = [0_u8; ID_BYTES];
         self.random.fill(&mut bytes)?;
         let bits = bytes.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
         // Masked to five bits, so the index is always inside the 32 letters; `get` keeps the compiler sure of it.
-        Ok((0..16)
+        Ok((0..ID_LETTERS)
             .filter_map(|place| ALPHABET.get(((bits >> (place * 5)) & 31) as usize))
             .map(|letter| char::from(*letter))
             .collect())

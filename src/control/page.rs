@@ -3,7 +3,7 @@
 use super::ControlPlane;
 use super::row::Row;
 use crate::core::Result;
-use crate::ports::{SqlValue, Statement};
+use crate::ports::{SqlDatabase, SqlValue, Statement};
 
 /// Position after a row in the order (created_at, id).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +59,11 @@ impl<T> Listing<T> {
 }
 
 impl ControlPlane {
-    /// A page of what `select` gives, by `created_at` and `id`, two columns it must have. Its own parameters begin at
+    /// A page of what `select` gives in a database, by `created_at` and `id`, two columns it must have. Its own parameters begin at
     /// `?4`; `params` holds them.
     pub(crate) async fn page_of<T>(
         &self,
+        database: &dyn SqlDatabase,
         select: &str,
         params: Vec<SqlValue>,
         page: &Page,
@@ -74,7 +75,7 @@ impl ControlPlane {
         );
         let position = [created_at, id, (i64::from(page.limit) + 1).into()];
         let params = position.into_iter().chain(params).collect();
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = database.query(Statement::new(sql, params)).await?;
         let rows = found.rows.into_iter().map(Row);
         let keyed = rows.map(|row| {
             let key = Keyset { created_at: row.integer("created_at")?, id: row.text("id")? };

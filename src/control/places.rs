@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ControlPlane;
+use super::databases::home_number;
 use super::row::Row;
 use crate::core::Result;
 use crate::ports::Statement;
@@ -96,30 +97,37 @@ pub struct Placed {
 }
 
 impl ControlPlane {
-    /// Whose these objects are, in their order; `None` for one that does not exist. One round trip, and a query per kind:
+    /// Whose these objects are, in their order; `None` for one that does not exist. One round trip to each database, and a query per kind:
     /// bodies may name thousands, which are more queries than D1 lets an invocation send.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn places(&self, objects: &[(ObjectKind, &str)]) -> Result<Vec<Option<Placed>>> {
-        let mut kinds: Vec<(ObjectKind, Vec<&str>)> = Vec::new();
+        // Only connections live anywhere else than in the first database, as far as is asked here.
+        let mut homes: BTreeMap<usize, Vec<(ObjectKind, Vec<&str>)>> = BTreeMap::new();
         for (kind, id) in objects {
+            let home = if *kind == ObjectKind::Connection { home_number(id) } else { 0 };
+            let kinds = homes.entry(home).or_default();
             match kinds.iter_mut().find(|(known, _)| known == kind) {
                 Some((_, ids)) => ids.push(id),
                 None => kinds.push((*kind, vec![id])),
             }
         }
-        let query = |(kind, ids): &(ObjectKind, Vec<&str>)| {
-            Ok(Statement::new(kind.sql(), vec![serde_json::to_string(ids)?.into()]))
-        };
-        let results = self.db.batch(kinds.iter().map(query).collect::<Result<_>>()?).await?;
-        let found = results
-            .into_iter()
-            .map(|result| result.rows.into_iter().map(|row| placed(&Row(row))).collect())
-            .collect::<Result<Vec<BTreeMap<_, _>>>>()?;
+        let mut found = Vec::new();
+        for (home, kinds) in &homes {
+            let first = kinds.first().and_then(|(_, ids)| ids.first()).filter(|_| *home > 0);
+            let database = first.map_or(Ok(self.shared()), |id| self.home(id))?;
+            let query = |(kind, ids): &(ObjectKind, Vec<&str>)| {
+                Ok(Statement::new(kind.sql(), vec![serde_json::to_string(ids)?.into()]))
+            };
+            let results = database.batch(kinds.iter().map(query).collect::<Result<_>>()?).await?;
+            for ((kind, _), result) in kinds.iter().zip(results) {
+                let rows = result.rows.into_iter().map(|row| placed(&Row(row)));
+                found.push((*kind, rows.collect::<Result<BTreeMap<_, _>>>()?));
+            }
+        }
         let place = |(kind, id): &(ObjectKind, &str)| {
-            let at = kinds.iter().position(|(known, _)| known == kind)?;
-            found.get(at)?.get(*id).cloned()
+            found.iter().filter(|(known, _)| known == kind).find_map(|(_, placed)| placed.get(*id)).cloned()
         };
         Ok(objects.iter().map(place).collect())
     }

@@ -18,7 +18,9 @@ impl ControlPlane {
     pub async fn set_next_due(&self, connection_id: &str, next_due_at: Option<i64>) -> Result<()> {
         let sql = "UPDATE connections SET next_due_at = ?2 \
             WHERE id = ?1 AND paused = 0 AND schedule_type = 'auto'";
-        self.db.query(Statement::new(sql, vec![connection_id.into(), next_due_at.into()])).await?;
+        self.home(connection_id)?
+            .query(Statement::new(sql, vec![connection_id.into(), next_due_at.into()]))
+            .await?;
         Ok(())
     }
 
@@ -32,7 +34,9 @@ impl ControlPlane {
             AND id = (SELECT connection_id FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')";
         let alive = "UPDATE sync_runs SET active_at = MAX(active_at, ?2) WHERE id = ?1 AND state = 'RUNNING'";
         let params = || vec![run_id.into(), until.into()];
-        self.db.batch(vec![Statement::new(show, params()), Statement::new(alive, params())]).await?;
+        self.home(run_id)?
+            .batch(vec![Statement::new(show, params()), Statement::new(alive, params())])
+            .await?;
         Ok(())
     }
 
@@ -50,7 +54,7 @@ impl ControlPlane {
             stream.table.as_str().into(),
             reason.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         Ok(())
     }
 
@@ -63,7 +67,7 @@ impl ControlPlane {
             WHERE connection_id = ?1 AND schema_name = ?2 AND table_name = ?3 \
             AND c.value ->> 'drop' = 1 AND c.value ->> 'enabled' = 0";
         let params = vec![connection_id.into(), stream.schema.as_str().into(), stream.table.as_str().into()];
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         found.rows.into_iter().map(|row| Row(row).text("key")).collect()
     }
 
@@ -82,7 +86,7 @@ impl ControlPlane {
             stream.table.as_str().into(),
             column.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await?;
+        self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         Ok(())
     }
 
@@ -100,7 +104,7 @@ impl ControlPlane {
     ) -> Result<()> {
         let batch = merge(connection_id, schemas, settled, Merge::Fill)?;
         if !batch.is_empty() {
-            self.db.batch(batch).await?;
+            self.home(connection_id)?.batch(batch).await?;
         }
         Ok(())
     }

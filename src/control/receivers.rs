@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::deliveries::drop_pending;
+use super::deliveries::{drop_all_pending, drop_pending};
 use super::page::{Keyset, Listing, Page};
 use super::row::Row;
 use super::scope::{Owned, Scope};
@@ -74,7 +74,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn receiver(&self, id: &str, webhook: bool) -> Result<Option<Receiver>> {
         let sql = format!("SELECT {COLUMNS} FROM receivers WHERE id = ?1 AND (service = '{WEBHOOK}') = ?2");
-        let found = self.db.query(Statement::new(sql, vec![id.into(), webhook.into()])).await?;
+        let found = self.shared().query(Statement::new(sql, vec![id.into(), webhook.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row), &self.vault)).transpose()
     }
 
@@ -85,7 +85,7 @@ impl ControlPlane {
     pub async fn receivers_by_id(&self, ids: &[&str]) -> Result<Vec<Receiver>> {
         let sql = format!("SELECT {COLUMNS} FROM receivers WHERE id IN (SELECT value FROM json_each(?1))");
         let ids = serde_json::to_string(ids)?;
-        let found = self.db.query(Statement::new(sql, vec![ids.into()])).await?;
+        let found = self.shared().query(Statement::new(sql, vec![ids.into()])).await?;
         found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect()
     }
 
@@ -101,7 +101,7 @@ impl ControlPlane {
             "SELECT {COLUMNS} FROM receivers WHERE (created_at, id) > (?1, ?2) AND (service = '{WEBHOOK}') = ?4 \
              AND {own} ORDER BY created_at, id LIMIT ?3"
         );
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.shared().query(Statement::new(sql, params)).await?;
         let items =
             found.rows.into_iter().map(|row| read(&Row(row), &self.vault)).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |receiver| Keyset {
@@ -131,7 +131,9 @@ impl ControlPlane {
             new.created_by.clone().into(),
             self.now().into(),
         ];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        let created = self.shared().query(Statement::new(sql, params)).await?.changes > 0;
+        self.copy_receivers().await?;
+        Ok(created)
     }
 
     /// Saves an edited receiver, if nobody edited it since it was read; see [`ControlPlane::save_connection`]. What is
@@ -153,7 +155,9 @@ impl ControlPlane {
             serde_json::to_string(&edited.events)?.into(),
             edited.active.into(),
         ];
-        let results = self.db.batch(vec![Statement::new(sql, params), drop_pending(&edited.id)]).await?;
+        let results =
+            self.shared().batch(vec![Statement::new(sql, params), drop_pending(&edited.id)]).await?;
+        self.copy_receivers().await?;
         Ok(results.first().is_some_and(|saved| !saved.rows.is_empty()))
     }
 
@@ -163,8 +167,53 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn delete_receiver(&self, id: &str) -> Result<bool> {
         let sql = "DELETE FROM receivers WHERE id = ?1";
-        Ok(self.db.query(Statement::new(sql, vec![id.into()])).await?.changes > 0)
+        let deleted = self.shared().query(Statement::new(sql, vec![id.into()])).await?.changes > 0;
+        self.copy_receivers().await?;
+        Ok(deleted)
     }
+
+    /// Makes the receivers in the other databases what they are in the first, as far as they can have anything to tell there:
+    /// their events are put into the outbox by a trigger, which sees one database. Without their secrets, which are read from the first.
+    /// Done after each edit, and by every sweep, for an edit that died before it came to this; where nothing changed,
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// When a database cannot be reached; the next sweep tries again.
+    pub async fn copy_receivers(&self) -> Result<()> {
+        if !self.is_divided() {
+            return Ok(());
+        }
+        let sql = "SELECT r.id, r.account_id, a.name, a.created_at AS account_created_at, r.group_id, r.service, r.events, \
+            r.active, r.created_at, r.updated_at FROM receivers AS r JOIN accounts AS a ON a.id = r.account_id";
+        let found = self.shared().query(Statement::new(sql, vec![])).await?.rows;
+        let all = serde_json::to_string(&found)?;
+        for other in self.databases.others.iter() {
+            other.batch(copying(&all)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The statements that make a database's receivers those of a JSON list, where it has their groups.
+fn copying(all: &str) -> Vec<Statement> {
+    let of_all = |sql: &str| Statement::new(sql, vec![all.into()]);
+    vec![
+        of_all(
+            "INSERT INTO accounts (id, name, created_at) SELECT r.value ->> 'account_id', r.value ->> 'name', \
+             r.value ->> 'account_created_at' FROM json_each(?1) AS r WHERE TRUE ON CONFLICT DO NOTHING",
+        ),
+        of_all("DELETE FROM receivers WHERE id NOT IN (SELECT r.value ->> 'id' FROM json_each(?1) AS r)"),
+        of_all(
+            "INSERT INTO receivers (id, account_id, group_id, service, config_public, config_sealed, events, active, \
+             created_at, updated_at) SELECT r.value ->> 'id', r.value ->> 'account_id', r.value ->> 'group_id', \
+             r.value ->> 'service', '{}', '', r.value ->> 'events', r.value ->> 'active', r.value ->> 'created_at', \
+             r.value ->> 'updated_at' FROM json_each(?1) AS r WHERE r.value ->> 'group_id' IS NULL \
+             OR EXISTS (SELECT 1 FROM groups AS g WHERE g.id = r.value ->> 'group_id') \
+             ON CONFLICT (id) DO UPDATE SET service = excluded.service, events = excluded.events, \
+             active = excluded.active, updated_at = excluded.updated_at WHERE receivers.updated_at <> excluded.updated_at",
+        ),
+        drop_all_pending(),
+    ]
 }
 
 /// Where the receiver's secrets are sealed for.

@@ -12,7 +12,7 @@ use super::ControlPlane;
 use super::row::Row;
 use super::vault::mark;
 use crate::core::Result;
-use crate::ports::{SqlValue, Statement};
+use crate::ports::{SqlDatabase, SqlValue, Statement};
 
 /// Values read at once: each may be as large as a row of D1, 2 MB, and together they must fit the memory (I9).
 const PAGE: u32 = 10;
@@ -29,23 +29,28 @@ struct SealedColumn {
     key: &'static [&'static str],
     /// What its values are sealed for, around the key's parts with slashes between them.
     place: (&'static str, &'static str),
+    /// Whether it is in the first database alone.
+    shared: bool,
     /// The column that keeps the [`mark`] of the value as it was first sealed.
     mark: Option<&'static str>,
 }
 
 #[rustfmt::skip]
 const COLUMNS: [SealedColumn; 6] = [
-    SealedColumn { holds: "connections", table: "connections", column: "config_sealed", key: &["id"], place: ("connections/", ""), mark: Some("config_mark") },
-    SealedColumn { holds: "destinations", table: "destinations", column: "config_sealed", key: &["id"], place: ("destinations/", ""), mark: Some("config_mark") },
-    SealedColumn { holds: "hash_salts", table: "destinations", column: "hash_salt_sealed", key: &["id"], place: ("destinations/", "/hash_salt"), mark: None },
-    SealedColumn { holds: "webhooks_and_log_services", table: "receivers", column: "config_sealed", key: &["id"], place: ("receivers/", ""), mark: None },
-    SealedColumn { holds: "transformations", table: "definitions", column: "body_sealed", key: &["id"], place: ("definitions/", ""), mark: None },
-    SealedColumn { holds: "idempotent_answers", table: "idempotent_answers", column: "answer_sealed", key: &["key_id", "idempotency_key"], place: ("idempotent_answers/", ""), mark: None },
+    SealedColumn { holds: "connections", table: "connections", column: "config_sealed", key: &["id"], place: ("connections/", ""), shared: false, mark: Some("config_mark") },
+    SealedColumn { holds: "destinations", table: "destinations", column: "config_sealed", key: &["id"], place: ("destinations/", ""), shared: false, mark: Some("config_mark") },
+    SealedColumn { holds: "hash_salts", table: "destinations", column: "hash_salt_sealed", key: &["id"], place: ("destinations/", "/hash_salt"), shared: false, mark: None },
+    SealedColumn { holds: "webhooks_and_log_services", table: "receivers", column: "config_sealed", key: &["id"], place: ("receivers/", ""), shared: true, mark: None },
+    SealedColumn { holds: "transformations", table: "definitions", column: "body_sealed", key: &["id"], place: ("definitions/", ""), shared: true, mark: None },
+    SealedColumn { holds: "idempotent_answers", table: "idempotent_answers", column: "answer_sealed", key: &["key_id", "idempotency_key"], place: ("idempotent_answers/", ""), shared: true, mark: None },
 ];
 
 /// Where a pass stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ResealPosition {
+    /// Number of the database.
+    #[serde(default)]
+    database: usize,
     /// Number of the column.
     column: usize,
     /// Key of the last row that was looked at; empty before the first.
@@ -86,16 +91,12 @@ impl ControlPlane {
         for (at, id) in self.vault.key_ids().enumerate() {
             uses.push(KeyUse { id: id.to_owned(), configured: true, seals: at == 0, held: BTreeMap::new() });
         }
-        let counted = self.db.batch(COLUMNS.iter().map(count).collect()).await?;
-        for (column, found) in COLUMNS.iter().zip(counted) {
-            for row in found.rows.into_iter().map(Row) {
-                let (id, held) = (row.text("key_id")?, row.count("held")?);
-                let known = uses.iter().position(|key| key.id == id);
-                if let Some(key) = known.and_then(|at| uses.get_mut(at)) {
-                    key.held.insert(column.holds, held);
-                } else {
-                    let held = BTreeMap::from([(column.holds, held)]);
-                    uses.push(KeyUse { id, configured: false, seals: false, held });
+        for (number, database) in self.databases.all().enumerate() {
+            let columns = COLUMNS.iter().filter(|column| column.is_in(number)).collect::<Vec<_>>();
+            let counted = database.batch(columns.iter().map(|column| count(column)).collect()).await?;
+            for (column, found) in columns.into_iter().zip(counted) {
+                for row in found.rows.into_iter().map(Row) {
+                    note(&mut uses, column.holds, row.text("key_id")?, row.count("held")?);
                 }
             }
         }
@@ -109,24 +110,28 @@ impl ControlPlane {
     pub async fn reseal(&self, from: ResealPosition) -> Result<Resealed> {
         let (mut done, mut position) = (Resealed::default(), from);
         for _ in 0..PAGES {
-            let Some(column) = COLUMNS.get(position.column) else { return Ok(done) };
-            position = match self.reseal_page(column, &position.after, &mut done).await? {
-                Some(after) => ResealPosition { after, ..position },
-                None => ResealPosition { column: position.column.saturating_add(1), after: Vec::new() },
+            let Some(database) = self.databases.all().nth(position.database) else { return Ok(done) };
+            let last = match COLUMNS.get(position.column) {
+                Some(column) if column.is_in(position.database) => {
+                    self.reseal_page(database, column, &position.after, &mut done).await?
+                }
+                _ => None,
             };
+            position = position.after(last);
         }
-        done.next = (position.column < COLUMNS.len()).then_some(position);
+        done.next = (position.database < self.databases.all().count()).then_some(position);
         Ok(done)
     }
 
     /// Seals one page of a column anew. Gives the key of its last row, if there may be more.
     async fn reseal_page(
         &self,
+        database: &dyn SqlDatabase,
         column: &SealedColumn,
         after: &[String],
         done: &mut Resealed,
     ) -> Result<Option<Vec<String>>> {
-        let rows = self.db.query(page(column, after, &self.vault.newest_head())).await?.rows;
+        let rows = database.query(page(column, after, &self.vault.newest_head())).await?.rows;
         let full = rows.len() >= PAGE as usize;
         let (mut updates, mut last) = (Vec::new(), None);
         for row in rows.into_iter().map(Row) {
@@ -139,14 +144,43 @@ impl ControlPlane {
             last = Some(key);
         }
         if !updates.is_empty() {
-            let replaced = self.db.batch(updates).await?;
+            let replaced = database.batch(updates).await?;
             done.resealed += replaced.iter().map(|result| result.changes).sum::<u64>();
         }
         Ok(last.filter(|_| full))
     }
 }
 
+impl ResealPosition {
+    /// Where a page that ended with that key leads to: the next page, or the next column, or the next database.
+    fn after(self, last: Option<Vec<String>>) -> Self {
+        match last {
+            Some(after) => Self { after, ..self },
+            None if self.column.saturating_add(1) < COLUMNS.len() => {
+                Self { column: self.column.saturating_add(1), after: Vec::new(), ..self }
+            }
+            None => Self { database: self.database.saturating_add(1), ..Self::default() },
+        }
+    }
+}
+
+/// Adds what a key holds in one column of one database.
+fn note(uses: &mut Vec<KeyUse>, holds: &'static str, id: String, held: u64) {
+    let known = uses.iter().position(|key| key.id == id);
+    if let Some(key) = known.and_then(|at| uses.get_mut(at)) {
+        let sum = key.held.entry(holds).or_default();
+        *sum = sum.saturating_add(held);
+    } else {
+        uses.push(KeyUse { id, configured: false, seals: false, held: BTreeMap::from([(holds, held)]) });
+    }
+}
+
 impl SealedColumn {
+    /// Whether the database of that number has such values.
+    fn is_in(&self, number: usize) -> bool {
+        number == 0 || !self.shared
+    }
+
     /// What the value of that row is sealed for.
     fn place(&self, key: &[String]) -> String {
         let (before, behind) = self.place;

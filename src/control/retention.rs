@@ -25,10 +25,10 @@ impl Pruned {
 }
 
 impl ControlPlane {
-    /// Deletes one batch of the oldest runs and log events if they ended before that time (microseconds UTC).
+    /// Deletes one batch, of each database, of the oldest runs and log events if they ended before that time (microseconds UTC).
     ///
     /// # Errors
-    /// When the database cannot be reached; nothing is deleted then.
+    /// When a database cannot be reached; others may have deleted then.
     pub async fn prune(&self, before_micros: i64) -> Result<Pruned> {
         // Row ids grow with every insert, so the oldest runs are the first rows: no index on the time is needed, which
         // would cost a written row per run.
@@ -37,14 +37,16 @@ impl ControlPlane {
         // The ids of log events begin with their time.
         let events = "DELETE FROM log_events WHERE id IN (SELECT id FROM log_events WHERE id < ?1 ORDER BY id LIMIT ?2)";
         let limit = i64::from(BATCH);
-        let results = self
-            .db
-            .batch(vec![
-                Statement::new(runs, vec![before_micros.into(), limit.into()]),
-                Statement::new(events, vec![format!("{:020}", before_micros.max(0)).into(), limit.into()]),
-            ])
-            .await?;
-        let mut changes = results.into_iter().map(|result| result.changes);
-        Ok(Pruned { runs: changes.next().unwrap_or(0), events: changes.next().unwrap_or(0) })
+        let batch = vec![
+            Statement::new(runs, vec![before_micros.into(), limit.into()]),
+            Statement::new(events, vec![format!("{:020}", before_micros.max(0)).into(), limit.into()]),
+        ];
+        let mut pruned = Pruned::default();
+        for results in self.everywhere(batch).await? {
+            let mut changes = results.into_iter().map(|result| result.changes);
+            pruned.runs = pruned.runs.saturating_add(changes.next().unwrap_or(0));
+            pruned.events = pruned.events.saturating_add(changes.next().unwrap_or(0));
+        }
+        Ok(pruned)
     }
 }

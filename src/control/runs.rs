@@ -133,7 +133,7 @@ impl ControlPlane {
         };
         let mut batch = vec![open, project];
         batch.extend(insert(vec![stored(&event, 0, &run.run_id)], "TRUE"));
-        let results = self.db.batch(batch).await?;
+        let results = self.home(&run.connection_id)?.batch(batch).await?;
         Ok(results.get(1).is_some_and(|projected| projected.changes > 0))
     }
 
@@ -162,7 +162,7 @@ impl ControlPlane {
              AND id = (SELECT connection_id FROM sync_runs WHERE id = ?1 AND state = 'RUNNING')",
             vec![run_id.into()],
         ));
-        self.db.batch(batch).await?;
+        self.home(run_id)?.batch(batch).await?;
         Ok(())
     }
 
@@ -194,16 +194,17 @@ impl ControlPlane {
                 i64::from(run.progress.effort.retries).into(),
             ],
         ));
-        self.db.batch(batch).await?;
+        self.home(run.connection_id)?.batch(batch).await?;
         Ok(())
     }
 
-    /// Live runs without a sign of life since then, the most silent first: run id and connection id. A sign of life later than
+    /// Live runs without a sign of life since then, the most silent of each database first, so many of each: run id and
+    /// connection id. A sign of life later than
     /// `until` was given under a clock that ran ahead and was put right since; it counts for nothing, unless the run rests
     /// until that time.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// When no database can be reached.
     pub async fn silent_runs(
         &self,
         since_micros: i64,
@@ -218,8 +219,8 @@ impl ControlPlane {
             Statement::new(forget, vec![since_micros.into(), until_micros.into()]),
             Statement::new(sql, vec![since_micros.into(), i64::from(limit).into()]),
         ];
-        let found = self.db.batch(batch).await?.into_iter().next_back().unwrap_or_default();
-        found.rows.into_iter().map(Row).map(|row| Ok((row.text("id")?, row.text("connection_id")?))).collect()
+        let silent = self.rows_of_reachable(batch).await?;
+        silent.iter().map(|row| Ok((row.text("id")?, row.text("connection_id")?))).collect()
     }
 
     /// A connection's runs, the oldest first.
@@ -233,7 +234,7 @@ impl ControlPlane {
              ORDER BY started_at, id LIMIT ?4"
         );
         let params = vec![connection_id.into(), started_at, id, (i64::from(page.limit) + 1).into()];
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         let items = found.rows.into_iter().map(|row| read_run(&Row(row))).collect::<Result<Vec<_>>>()?;
         Ok(Listing::cut(items, page.limit, |run| Keyset { created_at: run.started_at, id: run.id.clone() }))
     }
@@ -255,7 +256,7 @@ impl ControlPlane {
             "SELECT * FROM run_tables WHERE run_id = ?1 ORDER BY schema_name, table_name",
             vec![run_id.into()],
         );
-        let mut results = self.db.batch(vec![run, tables]).await?.into_iter();
+        let mut results = self.home(connection_id)?.batch(vec![run, tables]).await?.into_iter();
         let run = results.next().and_then(|result| result.rows.into_iter().next());
         let tables = results.next().map(|result| result.rows).unwrap_or_default();
         let Some(run) = run else { return Ok(None) };

@@ -95,7 +95,7 @@ impl ControlPlane {
         let sql = "SELECT schema_name, table_name, MAX(version) AS version, stream, diff, detected_at, run_id \
             FROM stream_versions WHERE connection_id = ?1 GROUP BY schema_name, table_name \
             ORDER BY schema_name, table_name";
-        let found = self.db.query(Statement::new(sql, vec![connection_id.into()])).await?;
+        let found = self.home(connection_id)?.query(Statement::new(sql, vec![connection_id.into()])).await?;
         found.rows.into_iter().map(|row| read(&Row(row))).collect()
     }
 
@@ -123,7 +123,7 @@ impl ControlPlane {
             after.map_or(0, |(_, version)| i64::from(version)).into(),
             (i64::from(limit) + 1).into(),
         ];
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.home(connection_id)?.query(Statement::new(sql, params)).await?;
         found.rows.into_iter().map(|row| read(&Row(row))).collect()
     }
 
@@ -171,7 +171,7 @@ impl ControlPlane {
             ));
         }
         if !batch.is_empty() {
-            self.db.batch(batch).await?;
+            self.home(connection_id)?.batch(batch).await?;
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ impl ControlPlane {
             "SELECT schema_name, table_name, settings FROM stream_settings WHERE connection_id = ?1",
             vec![connection_id.into()],
         );
-        let mut results = self.db.batch(vec![policy, rows]).await?.into_iter();
+        let mut results = self.home(connection_id)?.batch(vec![policy, rows]).await?.into_iter();
         let mut settings = ConnectionSettings::default();
         if let Some(row) = results.next().and_then(|result| result.rows.into_iter().next()) {
             settings.policy = read_word(&Row(row), "schema_change_handling")?;
@@ -218,7 +218,7 @@ impl ControlPlane {
     ) -> Result<()> {
         let batch = merge(connection_id, schemas, streams, Merge::Replace)?;
         if !batch.is_empty() {
-            self.db.batch(batch).await?;
+            self.home(connection_id)?.batch(batch).await?;
         }
         Ok(())
     }
@@ -244,7 +244,7 @@ impl ControlPlane {
              WHERE id = ?1",
             vec![connection_id.into(), policy, self.now().into()],
         ));
-        self.db.batch(batch).await?;
+        self.home(connection_id)?.batch(batch).await?;
         Ok(())
     }
 }

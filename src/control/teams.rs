@@ -31,7 +31,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn team(&self, id: &str) -> Result<Option<Team>> {
         let sql = format!("SELECT {COLUMNS} FROM teams WHERE id = ?1");
-        let found = self.db.query(Statement::new(sql, vec![id.into()])).await?;
+        let found = self.shared().query(Statement::new(sql, vec![id.into()])).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }
 
@@ -44,7 +44,7 @@ impl ControlPlane {
         let mut params = vec![SqlValue::Null; 3];
         let condition = scope.condition(&OWNED, &mut params)?;
         let select = format!("SELECT {COLUMNS} FROM teams WHERE {condition}");
-        self.page_of(&select, params.split_off(3), page, read).await
+        self.page_of(self.shared(), &select, params.split_off(3), page, read).await
     }
 
     /// Creates a team. False when the account has one of that name already.
@@ -62,7 +62,7 @@ impl ControlPlane {
             team.role.clone().into(),
             self.now().into(),
         ];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Saves a team. False when another has its name.
@@ -77,7 +77,7 @@ impl ControlPlane {
             team.description.clone().into(),
             team.role.clone().into(),
         ];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Deletes a team with its memberships. False when there is none.
@@ -86,7 +86,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn delete_team(&self, id: &str) -> Result<bool> {
         let sql = "DELETE FROM teams WHERE id = ?1 RETURNING id";
-        Ok(!self.db.query(Statement::new(sql, vec![id.into()])).await?.rows.is_empty())
+        Ok(!self.shared().query(Statement::new(sql, vec![id.into()])).await?.rows.is_empty())
     }
 }
 

@@ -77,7 +77,7 @@ impl ControlPlane {
 
     async fn one_user(&self, condition: &str, params: Vec<SqlValue>) -> Result<Option<User>> {
         let sql = format!("SELECT {COLUMNS}, u.role FROM users AS u WHERE {condition}");
-        let found = self.db.query(Statement::new(sql, params)).await?;
+        let found = self.shared().query(Statement::new(sql, params)).await?;
         found.rows.into_iter().next().map(|row| read(&Row(row))).transpose()
     }
 
@@ -110,7 +110,7 @@ impl ControlPlane {
             condition.push_str(&format!(" AND {role} IS NOT NULL"));
         }
         let select = format!("SELECT {COLUMNS}, {role} AS role FROM users AS u WHERE {condition}");
-        self.page_of(&select, params.split_off(3), page, read).await
+        self.page_of(self.shared(), &select, params.split_off(3), page, read).await
     }
 
     /// Creates a user. False when the account has one of that address already.
@@ -133,7 +133,7 @@ impl ControlPlane {
             user.invited.into(),
             user.created_at.into(),
         ];
-        Ok(self.db.query(Statement::new(sql, params)).await?.changes > 0)
+        Ok(self.shared().query(Statement::new(sql, params)).await?.changes > 0)
     }
 
     /// Saves names, phone, picture and role of a user. Each edit sets whole fields, so the last one stands.
@@ -152,7 +152,7 @@ impl ControlPlane {
             user.role.clone().into(),
             user.active.into(),
         ];
-        self.db.query(Statement::new(sql, params)).await.map(|_| ())
+        self.shared().query(Statement::new(sql, params)).await.map(|_| ())
     }
 
     /// Deletes a user with their key and memberships. False when there is none.
@@ -161,7 +161,7 @@ impl ControlPlane {
     /// When the database cannot be reached.
     pub async fn delete_user(&self, id: &str) -> Result<bool> {
         let sql = "DELETE FROM users WHERE id = ?1 RETURNING id";
-        Ok(!self.db.query(Statement::new(sql, vec![id.into()])).await?.rows.is_empty())
+        Ok(!self.shared().query(Statement::new(sql, vec![id.into()])).await?.rows.is_empty())
     }
 }
 

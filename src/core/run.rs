@@ -65,6 +65,20 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Sums, of which the source's own means something only where both have one.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let source_rows = self.source_rows.zip(other.source_rows);
+        Self {
+            read: self.read.saturating_add(other.read),
+            filtered: self.filtered.saturating_add(other.filtered),
+            written: self.written.saturating_add(other.written),
+            deleted: self.deleted.saturating_add(other.deleted),
+            bytes: self.bytes.saturating_add(other.bytes),
+            source_rows: source_rows.map(|(one, more)| one.saturating_add(more)),
+        }
+    }
+
     /// Invariant I5.
     #[must_use]
     pub fn balanced(&self) -> bool {

@@ -97,6 +97,7 @@ async fn attempt(ports: &Ports, parcel: &Parcel<'_>) -> Vec<Attempted> {
     let attempted = |delivery: &Delivery| Attempted {
         id: delivery.id.clone(),
         receiver_id: delivery.receiver_id.clone(),
+        connection_id: delivery.connection_id.clone(),
         attempt: delivery.attempts,
         status: sent.status,
         error: sent.error.clone(),

@@ -5,14 +5,17 @@ mod connector_do;
 mod destination_do;
 mod sync_do;
 
+use std::rc::Rc;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::{Env, Request, Response, State};
 
-use crate::control::ControlPlane;
+use crate::control::{ControlPlane, MOST_DATABASES};
 use crate::core::redact::Secret;
 use crate::core::{Error, Result};
 use crate::platform::{D1, WorkerClock, WorkerRandom, durable};
+use crate::ports::SqlDatabase;
 
 /// Binding of the connections' objects.
 pub(crate) const CONNECTOR: &str = "CONNECTOR";
@@ -44,20 +47,25 @@ async fn erase(state: &State) -> Result<()> {
         .map_err(|error| Error::internal(format!("an object could not erase its storage: {error}")))
 }
 
+/// Binding of the control plane's first database. Further ones, where one does not answer fast enough (docs/scale.md), are
+/// bound as `DB_2`, `DB_3` and so on without a gap.
+const DATABASE: &str = "DB";
+
 /// The control plane over this Worker's own bindings and secrets.
 pub(crate) fn control_plane(env: &Env) -> Result<ControlPlane> {
-    let db = env.d1("DB").map_err(|_| {
-        Error::internal("the Worker has no D1 database bound as DB")
+    let database = |binding: &str| -> worker::Result<Rc<dyn SqlDatabase>> {
+        Ok(Rc::new(D1::new(env.d1(binding)?, binding)))
+    };
+    let first = database(DATABASE).map_err(|_| {
+        Error::internal(format!("the Worker has no D1 database bound as {DATABASE}"))
             .remedy("Deploy with `npm run deploy`, which creates and binds it")
     })?;
+    let others = (2..=MOST_DATABASES).map_while(|number| database(&format!("{DATABASE}_{number}")).ok());
     let keys = env.secret("FIVETRAN_VAULT_KEYS").map_err(|_| {
         Error::internal("the Worker secret FIVETRAN_VAULT_KEYS is not set")
             .remedy("Run `npm run deploy`, or put it with `wrangler secret put FIVETRAN_VAULT_KEYS`")
     })?;
-    ControlPlane::new(
-        std::rc::Rc::new(D1::new(db, "DB")),
-        &Secret::new(keys.to_string()),
-        std::rc::Rc::new(WorkerClock),
-        std::rc::Rc::new(WorkerRandom),
-    )
+    let keys = Secret::new(keys.to_string());
+    let control = ControlPlane::new(first, &keys, Rc::new(WorkerClock), Rc::new(WorkerRandom))?;
+    Ok(control.divided_over(others.collect()))
 }

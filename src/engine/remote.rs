@@ -149,7 +149,7 @@ impl SyncControl for RemoteSyncs {
     }
 
     async fn announce(&self) {
-        self.engine.announce().await;
+        self.engine.announce(None).await;
     }
 }
 

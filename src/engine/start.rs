@@ -60,7 +60,7 @@ impl Engine {
             self.log_run(LogLevel::Info, "run_start", &run, details);
         }
         self.ports.reach(FaultPoint::AfterStart, &run.run_id).await?;
-        self.announce().await;
+        self.announce(Some(connection_id)).await;
         Ok(outcome)
     }
 

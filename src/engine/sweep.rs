@@ -11,7 +11,7 @@ use super::Engine;
 use super::protocol::{Conclusion, ConnectorRequest, Message, RunSpec, SyncReply, SyncRequest};
 use super::sync_control::{RunProgress, Trigger};
 
-/// Connections claimed by one statement, and sent to the queue before the next is claimed.
+/// Connections claimed by one statement of each database, and sent to the queue before the next is claimed.
 const PAGE: u32 = 1_000;
 
 /// Most pages of one sweep: 40 queries and 400 sends stay within what an invocation may do even on the free plan (50
@@ -54,7 +54,8 @@ impl Engine {
         let now = self.ports.clock.now_micros();
         let woken = self.wake(now).await?;
         let started = self.announce_due(now).await?;
-        self.announce().await;
+        self.control.copy_receivers().await?;
+        self.announce(None).await;
         self.control.tidy_deliveries(now).await?;
         self.control.tidy_answers(now).await?;
         self.forget_deleted(now).await?;
@@ -136,10 +137,10 @@ impl Engine {
         self.ports.clock.now_micros().saturating_sub(began) >= BUDGET_MICROS
     }
 
-    /// Has what just happened told to those who asked, soon. Failing is no matter: the next sweep finds the same.
-    pub(super) async fn announce(&self) {
+    /// Has what just happened (to one connection, where it is named) told to those who asked, soon. Failing is no matter: the next sweep finds the same.
+    pub(super) async fn announce(&self, connection_id: Option<&str>) {
         let now = self.ports.clock.now_micros();
-        if let Ok(true) = self.control.deliveries_due(now).await {
+        if let Ok(true) = self.control.deliveries_due(now, connection_id).await {
             let _ = self.outbox.send(&[Message::Deliver]).await;
         }
     }

@@ -27,6 +27,9 @@ use crate::validator::validate;
 
 pub const KEY: &str = "root-key";
 pub const SECRET: &str = "root-secret-c0ffee";
+/// Another key of the vault.
+pub const NEW_KEY_OF_TESTS: &str = "k2:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+
 pub const VAULT_KEY: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// 2026-01-01T00:00:00Z in microseconds.
@@ -35,6 +38,8 @@ pub const NEW_YEAR: i64 = 1_767_225_600_000_000;
 pub struct World {
     pub services: Services,
     pub db: Rc<ControlDb>,
+    /// Further databases of a divided control plane.
+    pub others: Vec<Rc<ControlDb>>,
     pub clock: Rc<TestClock>,
     pub syncs: Rc<RecordedSyncs>,
     pub internet: Rc<TestInternet>,
@@ -228,13 +233,20 @@ impl Bindings for Nothing {
 
 impl World {
     pub fn new() -> Self {
+        Self::divided(1)
+    }
+
+    /// With a control plane over so many databases.
+    pub fn divided(databases: usize) -> Self {
         let db = Rc::new(ControlDb::new());
+        let others = (1..databases).map(|_| Rc::new(ControlDb::new())).collect::<Vec<_>>();
         let clock = Rc::new(TestClock(Cell::new(NEW_YEAR)));
         let syncs = Rc::new(RecordedSyncs::default());
         let internet = Rc::new(TestInternet::default());
-        let services = services(db.clone(), clock.clone(), syncs.clone(), internet.clone(), VAULT_KEY);
+        let services =
+            services(db.clone(), &others, clock.clone(), syncs.clone(), internet.clone(), VAULT_KEY);
         let secrets = RefCell::new(vec![SECRET.to_owned(), shop::PASSWORD.to_owned()]);
-        let mut world = Self { services, db, clock, syncs, internet, secrets, document: Value::Null };
+        let mut world = Self { services, db, others, clock, syncs, internet, secrets, document: Value::Null };
         world.document =
             block_on(handle(&world.services, request("GET", "/v1/openapi.json", None))).body_json();
         world
@@ -248,11 +260,22 @@ impl World {
         block_on(control.deletion_is_complete(connection)).unwrap();
     }
 
-    /// The same database behind other vault keys.
+    /// The same databases behind other vault keys.
     pub fn with_vault_keys(&self, keys: &str) -> Self {
+        self.again(&self.others, keys)
+    }
+
+    /// The first so many of the same databases.
+    pub fn with_databases(&self, databases: usize) -> Self {
+        self.again(&self.others[..databases - 1], VAULT_KEY)
+    }
+
+    fn again(&self, others: &[Rc<ControlDb>], keys: &str) -> Self {
         Self {
+            others: others.to_vec(),
             services: services(
                 self.db.clone(),
+                others,
                 self.clock.clone(),
                 self.syncs.clone(),
                 self.internet.clone(),
@@ -413,6 +436,7 @@ pub fn basic(key: &str, secret: &str) -> String {
 
 fn services(
     db: Rc<ControlDb>,
+    others: &[Rc<ControlDb>],
     clock: Rc<TestClock>,
     syncs: Rc<RecordedSyncs>,
     internet: Rc<TestInternet>,
@@ -421,6 +445,7 @@ fn services(
     let random = Rc::new(TestRandom);
     let nothing = Rc::new(Nothing);
     let control = ControlPlane::new(db, &Secret::new(keys), clock.clone(), random.clone()).unwrap();
+    let control = control.divided_over(others.iter().map(|other| other.clone() as _).collect());
     let ports = Ports {
         clock,
         random,

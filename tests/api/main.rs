@@ -14,6 +14,7 @@ mod concurrent;
 mod connections;
 mod cors;
 mod destinations;
+mod divided;
 mod fuzz;
 mod groups;
 mod harness;

@@ -7,7 +7,7 @@ use crate::harness::{Reply, VAULT_KEY, World, block_on, request, shop_connection
 use crate::rights::{Cast, cast};
 use crate::shop;
 
-const NEW_KEY: &str = "k2:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+const NEW_KEY: &str = crate::harness::NEW_KEY_OF_TESTS;
 
 fn both() -> String {
     format!("{NEW_KEY},{VAULT_KEY}")

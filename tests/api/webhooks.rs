@@ -357,6 +357,7 @@ fn a_delivery_whose_worker_died_is_due_again_and_a_late_report_of_it_counts_no_m
     let late = Attempted {
         id: claimed[0].id.clone(),
         receiver_id: hook.clone(),
+        connection_id: id.clone(),
         attempt: 1,
         status: None,
         error: Some("late".to_owned()),

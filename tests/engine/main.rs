@@ -10,6 +10,7 @@ mod cancelling;
 mod clocks;
 mod columns_dropped;
 mod definition_edits;
+mod divided;
 mod equation;
 mod fairness;
 mod misbehaving_sources;

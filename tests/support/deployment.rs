@@ -58,7 +58,7 @@ pub async fn define_connection(world: &World, group: &str) -> String {
 /// The same, with a prefix of its own for the schemas at the destination.
 pub async fn define_connection_to(world: &World, group: &str, prefix: &str) -> String {
     let control = world.control();
-    let id = control.new_id().unwrap();
+    let id = control.new_id_beside(group).unwrap();
     let connection = NewConnection {
         id: id.clone(),
         group_id: group.to_owned(),

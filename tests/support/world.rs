@@ -32,6 +32,8 @@ pub struct Inner {
     pub alarms: RefCell<BTreeMap<String, i64>>,
     pub queue: RefCell<Vec<Message>>,
     pub control: Rc<SqliteDatabase>,
+    /// Further databases of a divided control plane.
+    pub control_others: Vec<Rc<SqliteDatabase>>,
     pub analytics: Rc<SqliteDatabase>,
     pub lake: Rc<super::objects::MemoryBucket>,
     pub registry: Registry,
@@ -126,14 +128,24 @@ pub fn vault_key(number: u8) -> String {
 
 impl World {
     pub fn new(registry: Registry) -> Self {
-        let control = Rc::new(SqliteDatabase::reused("control", fivetran_do::control::SCHEMA));
+        Self::divided(registry, 1)
+    }
+
+    /// With a control plane over so many databases.
+    pub fn divided(registry: Registry, databases: usize) -> Self {
+        let database = || Rc::new(SqliteDatabase::reused("control", fivetran_do::control::SCHEMA));
+        let control = database();
+        let control_others = (1..databases).map(|_| database()).collect::<Vec<_>>();
         let now = Rc::new(Cell::new(1_800_000_000_000_000));
         let seed = Rc::new(Cell::new(1));
         let keys = Secret::new(format!("{},{}", vault_key(1), vault_key(2)));
         // Its own handles on clock and randomness: a world that held itself would never be dropped.
         let outside = Rc::new(Outside { now: now.clone(), seed: seed.clone() });
         let db = Rc::new(Bordered(control.clone()));
-        let plane = ControlPlane::new(db, &keys, outside.clone(), outside).unwrap();
+        let others =
+            control_others.iter().map(|other| Rc::new(Bordered(other.clone())) as Rc<dyn SqlDatabase>);
+        let plane =
+            ControlPlane::new(db, &keys, outside.clone(), outside).unwrap().divided_over(others.collect());
         Self(Rc::new(Inner {
             now,
             connectors: RefCell::default(),
@@ -142,6 +154,7 @@ impl World {
             alarms: RefCell::default(),
             queue: RefCell::default(),
             control,
+            control_others,
             analytics: Rc::new(SqliteDatabase::with_d1_limits()),
             lake: Rc::new(super::objects::MemoryBucket::default()),
             registry,

@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 
 use super::key_scan::{KeyScan, Position, Reached};
 use super::layout;
-use super::manifest::{Part, Versioned, put_patiently};
+use super::manifest::Part;
+use super::manifest_store::{Versioned, put_patiently};
 use super::marked_rows::{Bounds, MarkedRows};
 use super::publish::PublishRequest;
 use super::spools::{Entry, Spool, Stretch, all_taken, settle, spill};

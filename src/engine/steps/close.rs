@@ -51,7 +51,7 @@ impl Engine {
         self.ports.reach(FaultPoint::AfterHistory, &spec.run_id).await?;
         let level = if progress.error.is_some() { LogLevel::Warning } else { LogLevel::Info };
         self.log_run(level, "run_end", spec, ended(&progress));
-        self.announce().await;
+        self.announce(Some(&spec.connection_id)).await;
         if let Ok(source) = self.open_source(&connection) {
             for cursor in advances.iter().filter_map(|advance| advance.cursor()) {
                 // Ignored on purpose: what is not confirmed now is confirmed by the next run; success does not hang

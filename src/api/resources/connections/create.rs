@@ -260,7 +260,7 @@ pub(crate) async fn create(
     let paused = new.paused.unwrap_or(false);
     let by_clock = !paused && schedule.kind == ScheduleKind::Auto && setup_state == SetupState::Connected;
     let connection = NewConnection {
-        id: services.control.new_id()?,
+        id: services.control.new_id_beside(&new.group_id)?,
         group_id: new.group_id,
         service: new.service,
         schema_name,
