@@ -245,7 +245,7 @@ impl ControlPlane {
             None => self.rows_everywhere(listed).await?,
         };
         let items = found.iter().map(|row| read(row, &self.vault)).collect::<Result<Vec<_>>>()?;
-        Ok(Self::merged(items, page, |connection| Keyset {
+        Ok(Listing::merged(items, page.limit, |connection| Keyset {
             created_at: connection.created_at,
             id: connection.id.clone(),
         }))

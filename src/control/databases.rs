@@ -2,8 +2,8 @@
 //!
 //! One database answers some 77 small runs a second (docs/scale.md), so a deployment may bind several. What belongs to a
 //! group (destination, connections, their runs, their log, what is to be told of it) lives in one of them, its *home*, so
-//! that whatever is one transaction stays one, and a run asks no other. Accounts, people, keys, receivers, definitions and the list of
-//! groups live in the first. An id names its home: rejected was a directory, because each run would have to ask the first
+//! that whatever is one transaction stays one, and a run asks no other. Accounts, people, keys, receivers, definitions and
+//! the list of groups live in the first. An id names its home: rejected was a directory, because each run would have to ask the first
 //! database for it, and a hash of the id, because then no database could ever be added.
 //!
 //! The other databases have copies of what their queries join: the account, the group, and the receivers without their
@@ -14,7 +14,6 @@ use std::rc::Rc;
 use futures::future::{join_all, try_join_all};
 
 use super::ControlPlane;
-use super::page::{Keyset, Listing, Page};
 use super::row::Row;
 use crate::core::{Error, Result};
 use crate::ports::{QueryResult, SqlDatabase, Statement};
@@ -42,10 +41,6 @@ pub(super) struct Databases {
 impl Databases {
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn SqlDatabase> {
         std::iter::once(&*self.first).chain(self.others.iter().map(|other| &**other))
-    }
-
-    fn number(&self, number: usize) -> Option<&dyn SqlDatabase> {
-        self.all().nth(number)
     }
 }
 
@@ -92,7 +87,7 @@ impl ControlPlane {
     pub(super) fn home(&self, id: &str) -> Result<&dyn SqlDatabase> {
         let number = home_number(id);
         // Not as if there were no such object: that a binding is missing must not look as if a person had deleted it.
-        self.databases.number(number).ok_or_else(|| {
+        self.databases.all().nth(number).ok_or_else(|| {
             let binding = number.saturating_add(1);
             Error::invalid(format!("'{id}' is kept in a database that this deployment does not have")).remedy(
                 format!("Bind the D1 database again that was bound as DB_{binding}, or correct the id"),
@@ -164,15 +159,6 @@ impl ControlPlane {
     pub(super) async fn rows_everywhere(&self, statement: Statement) -> Result<Vec<Row>> {
         let found = self.everywhere(vec![statement]).await?;
         Ok(found.into_iter().flatten().flat_map(|result| result.rows).map(Row).collect())
-    }
-
-    /// A page of what is in several databases: each gave at most one item more than the page has, in the page's order.
-    pub(super) fn merged<T>(mut items: Vec<T>, page: &Page, key: impl Fn(&T) -> Keyset) -> Listing<T> {
-        items.sort_by_cached_key(|item| {
-            let Keyset { created_at, id } = key(item);
-            (created_at, id)
-        });
-        Listing::cut(items, page.limit, key)
     }
 }
 

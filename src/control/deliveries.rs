@@ -220,7 +220,7 @@ impl ControlPlane {
         let params = vec![receiver_id.into(), occurred_at, id, (i64::from(page.limit) + 1).into()];
         let found = self.rows_everywhere(Statement::new(sql, params)).await?;
         let items = found.iter().map(read).collect::<Result<Vec<_>>>()?;
-        Ok(Self::merged(items, page, |delivery| Keyset {
+        Ok(Listing::merged(items, page.limit, |delivery| Keyset {
             created_at: delivery.occurred_at,
             id: delivery.id.clone(),
         }))

@@ -108,7 +108,7 @@ impl ControlPlane {
         );
         let found = self.rows_everywhere(Statement::new(sql, params)).await?;
         let items = found.iter().map(|row| read(row, &self.vault)).collect::<Result<Vec<_>>>()?;
-        Ok(Self::merged(items, page, |destination| Keyset {
+        Ok(Listing::merged(items, page.limit, |destination| Keyset {
             created_at: destination.created_at,
             id: destination.id.clone(),
         }))

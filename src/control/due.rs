@@ -15,8 +15,8 @@ pub(super) const IS_DUE: &str = "next_due_at IS NOT NULL AND next_due_at <= ?1 A
 const LONGEST_PATIENCE_MICROS: i64 = 15 * 60_000_000;
 
 impl ControlPlane {
-    /// Claims up to `limit` due connections of each database for the queue, the longest overdue first: id and due time. A due time claimed
-    /// less than `patience` microseconds ago is left out, so sweeps that overlap, or that follow each other while the queue
+    /// Claims up to `limit` due connections of each database for the queue, the longest overdue first: id and due time. A
+    /// due time claimed less than `patience` microseconds ago is left out, so sweeps that overlap, or that follow each other while the queue
     /// is long, announce it once; after that its message counts as lost. Whose claim was late already is given as long
     /// again: with one patience for all, a queue longer than it got a message more of everybody in it every few minutes,
     /// three times as many as there was work (docs/scale.md).

@@ -72,8 +72,8 @@ impl ControlPlane {
         self.append_log_once(events, &self.new_id()?).await
     }
 
-    /// Appends events of one connection that a crash may make us append again: ids are made of their times and `unique`, and what is there
-    /// already stays.
+    /// Appends events of one connection that a crash may make us append again: ids are made of their times and `unique`,
+    /// and what is there already stays.
     ///
     /// # Errors
     /// When the database cannot be reached.

@@ -48,6 +48,15 @@ pub struct Listing<T> {
 }
 
 impl<T> Listing<T> {
+    /// Puts what several databases gave of one page, each in its order and with one more than `limit`, into that page.
+    pub(crate) fn merged(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> Keyset) -> Self {
+        items.sort_by_cached_key(|item| {
+            let Keyset { created_at, id } = key(item);
+            (created_at, id)
+        });
+        Self::cut(items, limit, key)
+    }
+
     /// Cuts rows that were read with one more than `limit` into a page.
     pub(crate) fn cut(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> Keyset) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -59,8 +68,8 @@ impl<T> Listing<T> {
 }
 
 impl ControlPlane {
-    /// A page of what `select` gives in a database, by `created_at` and `id`, two columns it must have. Its own parameters begin at
-    /// `?4`; `params` holds them.
+    /// A page of what `select` gives in a database, by `created_at` and `id`, two columns it must have. Its own parameters
+    /// begin at `?4`; `params` holds them.
     pub(crate) async fn page_of<T>(
         &self,
         database: &dyn SqlDatabase,

@@ -97,8 +97,8 @@ pub struct Placed {
 }
 
 impl ControlPlane {
-    /// Whose these objects are, in their order; `None` for one that does not exist. One round trip to each database, and a query per kind:
-    /// bodies may name thousands, which are more queries than D1 lets an invocation send.
+    /// Whose these objects are, in their order; `None` for one that does not exist. One round trip to each database, and a
+    /// query per kind: bodies may name thousands, which are more queries than D1 lets an invocation send.
     ///
     /// # Errors
     /// When the database cannot be reached.

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fivetran_do::control::{RunFinished, RunStarted};
-use fivetran_do::core::run::Effort;
 use fivetran_do::delivery::deliver;
-use fivetran_do::engine::RunProgress;
 use serde_json::{Value, json};
 
-use crate::harness::{NEW_KEY_OF_TESTS, NEW_YEAR, VAULT_KEY, World, block_on, shop_connection};
+use crate::harness::{NEW_KEY_OF_TESTS, VAULT_KEY, World, block_on, shop_connection};
 use crate::rights::cast;
+use crate::webhooks;
 
 const DATABASES: usize = 3;
 
@@ -50,38 +48,7 @@ fn pages(world: &World, path: &str, limit: usize) -> Vec<String> {
 }
 
 fn run(world: &World, connection: &str, number: u64) {
-    let run_id = format!("{connection}.{number}");
-    let control = &world.services.control;
-    let started = RunStarted {
-        run_id: run_id.clone(),
-        connection_id: connection.to_owned(),
-        number,
-        trigger: "manual".to_owned(),
-        started_at: NEW_YEAR,
-        next_due_at: None,
-    };
-    assert!(block_on(control.run_started(&started)).unwrap());
-    let progress = RunProgress {
-        run_id: run_id.clone(),
-        state: "SUCCESSFUL".to_owned(),
-        phase: "done".to_owned(),
-        started_at: NEW_YEAR,
-        ended_at: Some(NEW_YEAR),
-        tables: Vec::new(),
-        effort: Effort::default(),
-        error: None,
-    };
-    let finished = RunFinished {
-        run_id: &run_id,
-        connection_id: connection,
-        state: "SUCCESSFUL",
-        ended_at: NEW_YEAR,
-        progress: &progress,
-        rescheduled_for: None,
-        task: None,
-        historical_done: true,
-    };
-    block_on(control.run_finished(&finished)).unwrap();
+    assert!(webhooks::run(world, connection, number, "SUCCESSFUL"));
 }
 
 /// Delivers what is due, from every database; which connections it told of.

@@ -50,18 +50,18 @@ fn events(sent: &[HttpRequest]) -> Vec<String> {
     sent.iter().map(|request| body(request)["event"].as_str().unwrap().to_owned()).collect()
 }
 
-fn run(world: &World, connection: &str, number: u64, state: &str) {
+/// A run of no table that ended in this state; whether it had not been there before.
+pub fn run(world: &World, connection: &str, number: u64, state: &str) -> bool {
     let run_id = format!("{connection}.{number}");
     let control = &world.services.control;
-    block_on(control.run_started(&RunStarted {
+    let started = block_on(control.run_started(&RunStarted {
         run_id: run_id.clone(),
         connection_id: connection.to_owned(),
         number,
         trigger: "manual".to_owned(),
         started_at: NEW_YEAR,
         next_due_at: None,
-    }))
-    .unwrap();
+    }));
     let progress = RunProgress {
         run_id: run_id.clone(),
         state: state.to_owned(),
@@ -83,6 +83,7 @@ fn run(world: &World, connection: &str, number: u64, state: &str) {
         historical_done: true,
     }))
     .unwrap();
+    started.unwrap()
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn at_most_five_receivers_are_waited_for_at_once() {
     let group = world.group("Lake");
     let connection = created(&world, "/v1/connections", shop_connection(&group, "shop"));
     created(&world, "/v1/webhooks/account", hook(&["sync_start", "sync_end"]));
-    (1..=20).for_each(|number| run(&world, &connection, number, "SUCCESSFUL"));
+    (1..=20).for_each(|number| assert!(run(&world, &connection, number, "SUCCESSFUL")));
     world.internet.slow.set(true);
     let mut delivery = std::pin::pin!(deliver(&world.services.control, &world.services.ports));
     let mut context = Context::from_waker(Waker::noop());
